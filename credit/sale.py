@@ -111,6 +111,22 @@ def sale_of(order: Order, beside: Beside) -> Sale:
     )
 
 
+def left_of(order: Order) -> tuple[Decimal, ...]:
+    """What of the value of each item the customer keeps, after the refunds that name it. Empty where no
+    refund names an item, or a price is not known."""
+    found = _lines(order)
+    if not any(line.returned or line.refunded for line in found) or any(line.value is None for line in found):
+        return ()
+    return tuple(_left(line) for line in found)
+
+
+def _left(line: Line) -> Decimal:
+    value = line.value or Decimal()
+    if line.returned and line.returned >= line.quantity:
+        return Decimal()
+    return max(value - line.refunded, Decimal())
+
+
 def _lines(order: Order) -> tuple[Line, ...]:
     found = []
     returned = [item for refund in order.refunds for item in refund.items]

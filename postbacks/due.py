@@ -11,6 +11,7 @@ from typing import Final
 
 from ..credit.decision import Decision, Share
 from ..credit.division import divided
+from ..credit.sale import left_of
 from ..orders.doubt import Doubt, Kind
 from ..orders.history import Order
 from ..orders.model import Item
@@ -39,7 +40,7 @@ def reports(
         return {}
     # A partner's coupon earns without a click.
     coded = {one.partner for one in decision.considered if one.code}
-    found = {}
+    found, left = {}, left_of(order)
     for share, own in zip(decision.shares, _divided(order, decision.shares), strict=True):
         if share.click is None and not (share.partner in coded and order.coupon):
             continue
@@ -60,6 +61,7 @@ def reports(
             tcf=order.consent.tcf,
             commission=_text(None if share.commission is None else share.commission.amount, order.currency),
             items=own.items,
+            left=left,
             customer=order.customer or "",
             discount=_text(own.discount, order.currency),
             tax=_text(own.tax, order.currency),
@@ -128,9 +130,16 @@ def change(reported: Report | None, now: Report | None) -> Report | None:
         last = reported if now is None else now
         nothing = amount_text(Decimal(), last.currency)
         before = reported.amount
-        return replace(last, event=CANCEL, amount=nothing, click_id=reported.click_id, before=before)
+        return replace(
+            last,
+            event=CANCEL,
+            amount=nothing,
+            click_id=reported.click_id,
+            before=before,
+            left_before=reported.left,
+        )
     if reported.event == CANCEL or values(reported) != values(now):
-        return replace(now, event=ADJUST, before=reported.amount)
+        return replace(now, event=ADJUST, before=reported.amount, left_before=reported.left)
     return None
 
 
@@ -151,6 +160,7 @@ def _content(report: Report) -> tuple[object, ...]:
         report.consent,
         report.tcf,
         report.items,
+        report.left,
         report.customer,
         report.email_sha256,
     )

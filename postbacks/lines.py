@@ -2,7 +2,8 @@
 
 What a partner is told of an order is one amount: after refunds, discounts on the whole order, and its share.
 The shop's item prices know nothing of them. So the amount is spread over the items in proportion to their
-own values, to the last minor unit, and the rest of each item's price is its discount.
+own values, to the last minor unit, and the rest of each item's price is its discount. Refunds that name
+items are taken from the values of these: an item that went back has nothing of the amount.
 """
 
 from collections.abc import Mapping, Sequence
@@ -55,7 +56,8 @@ def lines(report: Report, groups: Mapping[str, str], default: str, without_items
             return ()
         items = (Item(id=without_items, price=max(amount, before)),)
     values = [_value(item) for item in items]
-    totals, earlier = spread(amount, values, unit), spread(before, values, unit)
+    totals = spread(amount, _weights(report.left, values), unit)
+    earlier = spread(before, _weights(report.left_before, values), unit)
     found = []
     for number, (item, total, was) in enumerate(zip(items, totals, earlier, strict=True), start=1):
         quantity = item.quantity if item.quantity > 0 else Decimal(1)
@@ -91,7 +93,9 @@ def parts(report: Report, found: Sequence[Line], default: str) -> tuple[Part, ..
     amounts: dict[str, Decimal] = {}
     for line in found:
         amounts[line.group] = amounts.get(line.group, Decimal()) + line.total
-    return tuple(Part(group, amount) for group, amount in amounts.items())
+    # A group of which all went back has no part.
+    left = {group: amount for group, amount in amounts.items() if amount} if report.left else amounts
+    return tuple(Part(group, amount) for group, amount in (left or amounts).items())
 
 
 def spread(amount: Decimal, weights: Sequence[Decimal], unit: Decimal) -> list[Decimal]:
@@ -110,6 +114,12 @@ def spread(amount: Decimal, weights: Sequence[Decimal], unit: Decimal) -> list[D
     for n in by_loss[:left]:
         found[n] += unit
     return found
+
+
+def _weights(left: Sequence[Decimal], values: Sequence[Decimal]) -> Sequence[Decimal]:
+    """What is left of the items' values; all of it where nothing or all went back, such as where only the
+    shipping is left."""
+    return left if any(left) and len(left) == len(values) else values
 
 
 def _value(item: Item) -> Decimal:

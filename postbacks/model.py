@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from decimal import Decimal
 from typing import Any, Literal, get_args
 
 from ..orders.doubt import Kind
@@ -30,6 +31,8 @@ class Report:
     escapes; `click_param` is its landing parameter, empty if that is not known. `consent` is the visitor's
     when it ordered (`Consented.state`), `tcf` its TC string, empty if there is none. `before` is the amount
     that was reported last, empty in the first report. `items` are the order's, None if they are not known.
+    `left` has for each item what of its value was not refunded, and `left_before` the same of the report
+    before; empty where no refund names items.
     `commission` is the partner's by the site's terms.
     `customer` is new or returning, `email_sha256` the hash of the address. Empty text: not known.
     """
@@ -56,6 +59,8 @@ class Report:
     shipping: str = ""
     email_sha256: str = ""
     commission: str = ""
+    left: tuple[Decimal, ...] = ()
+    left_before: tuple[Decimal, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for the ledger."""
@@ -66,7 +71,8 @@ class Report:
     def from_json(cls, data: Mapping[str, Any]) -> "Report":
         """The reverse of `to_json`."""
         items = data.get("items")
-        return cls(**{**data, "items": None if items is None else tuple(map(item_of, items))})
+        left = {name: tuple(map(Decimal, data.get(name, ()))) for name in ("left", "left_before")}
+        return cls(**{**data, **left, "items": None if items is None else tuple(map(item_of, items))})
 
 
 # Kept even where they are empty: others read them from the ledger.
