@@ -174,6 +174,8 @@ def _order_ways(site: Site) -> list[str]:
     order = with_platform(site).order
     ways = [] if order is None else [f"read on {order.page}"]
     reports = site.api_token is not None or any("orders:write" in one.scopes for one in site.api_tokens)
+    if site.webhooks:
+        ways.append(f"reported by the webhooks of {', '.join(sorted(site.webhooks))}")
     return [*ways, "reported by POST orders"] if reports else ways
 
 

@@ -106,12 +106,17 @@ def _lines(rows: tuple[Commission, ...]) -> Table:
             escape(row.site),
             escape(row.number),
             escape(row.partner),
-            row.state,
+            _state_text(row.state, approved=row.waits_until is None),
             "\u2013" if row.amount is None else priced(row.amount, row.currency),
             priced(row.value, row.currency),
             "" if row.waits_until is None else moment(row.waits_until),
         )
     return table
+
+
+def _state_text(state: str, *, approved: bool) -> str:
+    """An amended commission is pending or approved: which of them is to be seen."""
+    return "amended, approved" if state == "amended" and approved else state
 
 
 def _print_sums(rows: tuple[CommissionSum, ...], *, as_json: bool) -> None:
@@ -179,7 +184,8 @@ def _decide(
         for name, accounts in found.items():
             for account in accounts:
                 amount = "" if account.amount is None else f": {priced(account.amount, account.currency)}"
-                print_line(f"Order {story.order.order_id}, {name}: {account.state}{amount}.")
+                shown = _state_text(account.state, approved=account.ready)
+                print_line(f"Order {story.order.order_id}, {name}: {shown}{amount}.")
         if not found:
             print_line(f"Nothing changed: order {story.order.order_id} has that state already.")
 

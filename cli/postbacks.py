@@ -76,7 +76,7 @@ def list_command(
     found = _with_outbox(config, lambda outbox, _: outbox.list(wanted, site=site, limit=limit))
     if as_json:
         for row in found:
-            typer.echo(json.dumps(asdict(row)))
+            typer.echo(json.dumps({**asdict(row), "report": row.report.to_json()}))
     elif found:
         _show(found, open_console(highlight=False))
     else:

@@ -74,7 +74,8 @@ def reconcile_command(
             open_console().print(_table(result))
             for line in _todo(result):
                 print_line(line)
-        print_line(f"{result.agree} orders agree, {len(result.differences)} differ.")
+        agree = "1 order agrees" if result.agree == 1 else f"{result.agree} orders agree"
+        print_line(f"{agree}, {len(result.differences)} differ.")
     raise typer.Exit(1 if result.differences else 0)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -54,7 +55,7 @@ def try_command(
         raise typer.BadParameter(f"{event!r} is no event; there are: {', '.join(EVENTS)}")
     settings = load_or_exit(config)
     at, found = partner_of(settings, partner, site)
-    report = SAMPLE if order is None else _reported(config, order, at, partner)
+    report = _made_up() if order is None else _reported(config, order, at, partner)
     report = _of_event(replace(report, partner=partner), event)
     network = load().networks.get(found.network or "")
     try:
@@ -66,6 +67,12 @@ def try_command(
         print_line(f"  {name}: {value if name.lower() in _SHOWN else MASK}")
     if send:
         _send(config, settings, found, network, report, real=real)
+
+
+def _made_up() -> Report:
+    """An order of now: networks refuse old ones, also as a test."""
+    now = int(time.time())
+    return replace(SAMPLE, order_time=now, landing_time=now - 3600)
 
 
 def partner_of(settings: Settings, name: str, site: str | None) -> tuple[str, Partner]:

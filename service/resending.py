@@ -12,9 +12,10 @@ AGAIN = 3
 """How often a call is sent again within HOUR at a partner's wish."""
 
 HOUR = 3600.0
-Refusal = Literal["waits", "review", "gone", "later", "often", "network", "forgotten"]
+Refusal = Literal["waits", "review", "gone", "later", "often", "network", "forgotten", "clickless"]
 """Why a call is not sent again: it is on its way, in review, or replaced; a later one says what holds now; it
-was sent again a few times just now; its network would count it twice; its click id is forgotten."""
+was sent again a few times just now; its network would count it twice; its click id is forgotten; there was
+no click, so the shop reported it by hand."""
 
 
 class NotSentAgainError(Exception):
@@ -51,7 +52,7 @@ async def _resend(
     if found.state == "superseded":
         raise NotSentAgainError("gone")
     if not found.report.click_id:
-        raise NotSentAgainError("forgotten")
+        raise NotSentAgainError("forgotten" if found.report.click_param else "clickless")
     if await ledger.partner_book.followed(found):
         raise NotSentAgainError("later")
     if found.state != "dead" and not worker.partners.may_repeat(found):

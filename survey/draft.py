@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from urllib.parse import urlsplit
 
+from ..orders.sources_schema import webhook_sources
 from ..settings.model import LANGUAGES, PageType
 from ..settings.platforms import Platform
 from .proposals import CartFound, Found
@@ -93,10 +94,7 @@ def _tables(proposal: Proposal) -> Iterator[str]:
         yield from ("", "[sites.page_types]")
         yield from (f"{_text(pattern)} = {_text(kind)}" for pattern, kind in proposal.page_types.items())
     if preset is not None and preset.order is None:
-        yield from (
-            "",
-            "# Its confirmation page has no order that clew can read: see docs/api.md, `POST orders`.",
-        )
+        yield from _webhooks(proposal.named.platform if proposal.named else "")
     elif preset is None:
         yield ""
         yield "# The order on the confirmation page: find the selectors on that page of your shop."
@@ -106,6 +104,20 @@ def _tables(proposal: Proposal) -> Iterator[str]:
     if preset is None or not preset.cart.model_dump(exclude_none=True):
         yield from _cart(proposal.cart)
     yield from _consent(proposal.consents)
+
+
+def _webhooks(platform: str) -> Iterator[str]:
+    """How the orders come of a shop whose confirmation page shows none."""
+    yield ""
+    if platform not in webhook_sources():
+        yield "# Its confirmation page has no order that clew can read: see docs/api.md, `POST orders`."
+        return
+    yield "# Its confirmation page has no order that clew can read. Let it report its orders by webhook:"
+    yield f"# remove the # of these lines, then: clew connect {platform}"
+    yield f"# [sites.webhooks.{platform}]"
+    yield f'# secret = "env:CLEW_{platform.upper()}_SECRET"'
+    yield "# [sites.carry]"
+    yield "# header = true"
 
 
 def _consent(tools: Sequence[str]) -> Iterator[str]:

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ...orders.model import Channel, OrderState
 from ...payouts.account import State as CommissionState
+from ...service.ordering.lines import Kind
 
 
 class Shape(BaseModel):
@@ -132,7 +133,7 @@ class Step(Shape):
     """One step of an order's history, in words."""
 
     at: str
-    kind: Literal["report", "correction", "credit", "postback", "attempt"]
+    kind: Kind
     text: str
     details: list[str]
 

@@ -17,7 +17,7 @@ from .partner_door import PATH, PartnerContext, for_partner, partner_form, partn
 
 SHOWN: Final = 25
 AGAIN: Final = ("delivered", "dead", "unknown")
-"""The states of calls that have the button."""
+"""The states of calls that may have the button."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +64,23 @@ async def _calls(request: Request, context: PartnerContext, status: int = 200, p
         "partner_calls.html",
         status,
         here="/calls",
-        calls=[_call(context, one, await book.attempts(one.id)) for one in found],
+        calls=[
+            _call(context, one, await book.attempts(one.id), again=await _is_again(context, one))
+            for one in found
+        ],
         more=found[-1].id if len(found) == SHOWN else None,
         problem=problem,
         done=context.words[f"resent_{done}"] if done in ("due", "delivered", "dead", "unknown") else "",
     )
 
 
-def _call(context: PartnerContext, one: Postback, tries: Sequence[Attempt]) -> Call:
+async def _is_again(context: PartnerContext, one: Postback) -> bool:
+    """Whether it may be sent again: a call with a click, after which no other says what holds now."""
+    may = one.state in AGAIN and bool(one.report.click_id)
+    return may and not await context.at.service.ledger.partner_book.followed(one)
+
+
+def _call(context: PartnerContext, one: Postback, tries: Sequence[Attempt], *, again: bool) -> Call:
     words, report = context.words, one.report
     # Why it is held, and who decided what, is the shop's alone.
     state = {"held": "review", "refused": "declined"}.get(one.state, one.state)
@@ -83,7 +92,7 @@ def _call(context: PartnerContext, one: Postback, tries: Sequence[Attempt]) -> C
         state=words.named("call", state),
         made=_moment(context, one.created_at),
         tries=[_try(context, attempt) for attempt in tries],
-        again=one.state in AGAIN,
+        again=again,
     )
 
 

@@ -298,7 +298,7 @@ def said(sighting: Sighting, moment: Moment) -> Iterator[str]:
         if (value := getattr(sighting, name)) is not None:
             yield f"{name} {value}"
     if sighting.items is not None:
-        yield f"{len(sighting.items)} items"
+        yield f"{len(sighting.items)} item{'s' * (len(sighting.items) != 1)}"
     if sighting.placed_at is not None:
         yield f"placed at {moment(sighting.placed_at)}"
     if sighting.as_of is not None:
@@ -349,6 +349,8 @@ def _share(share: Share, moment: Moment) -> str:
 
 
 def _click(param: str, value: str) -> str:
+    if not value and not param:
+        return "no click"
     return f"click {param} {short(value)}" if value else f"a click {param} whose id is forgotten"
 
 

@@ -3,10 +3,11 @@ import json
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from clew.cli.postbacks import app
-from clew.orders.model import OrderSeen
+from clew.orders.model import Item, OrderSeen
 from clew.postbacks.model import Attempt, Postback, Report, State
 from clew.referral.touches import Click
 from clew.stores.ledger.connection import executing
@@ -46,7 +47,7 @@ def run(config: Path) -> Callable[..., Result]:
 def owed(config: Path) -> Callable[..., list[str]]:
     """Postbacks in these states; their ids."""
 
-    async def fill(states: tuple[State, ...]) -> list[str]:
+    async def fill(states: tuple[State, ...], **more: Any) -> list[str]:
         db = database_at(f"sqlite:{config.parent / 'clew.db'}")
         await db.open()
         outbox, ids = Outbox(db), []
@@ -57,7 +58,7 @@ def owed(config: Path) -> Callable[..., list[str]]:
                 order,
                 channel="chat",
                 credit=Credit("blog", Click("", "ref", "click", "blog"), 1.0, "for the test", ()),
-                reports=[Report("order", "blog", "click", order.id, "59.90", "EUR", "chat", 1, 1)],
+                reports=[Report("order", "blog", "click", order.id, "59.90", "EUR", "chat", 1, 1, **more)],
                 now=NOW + number,
             )
             (waiting,) = await outbox.waiting(NOW + 99, each=1, limit=1)
@@ -68,7 +69,7 @@ def owed(config: Path) -> Callable[..., list[str]]:
         await db.close()
         return ids
 
-    return lambda *states: asyncio.run(fill(states))
+    return lambda *states, **more: asyncio.run(fill(states, **more))
 
 
 def rows(config: Path) -> list[Postback]:
@@ -99,6 +100,16 @@ def test_list_can_be_narrowed_to_a_state_and_read_by_programs(
     ids = owed("dead", "delivered", "unknown")
     found = [json.loads(line) for line in run("list", "--state", "unknown", "--json").output.splitlines()]
     assert [(f["id"], f["state"], f["report"]["order_id"]) for f in found] == [(ids[2], "unknown", "100002")]
+
+
+def test_an_order_with_items_is_listed_for_programs(
+    run: Callable[..., Result], owed: Callable[..., list[str]]
+) -> None:
+    goods = (Item(id="mug", price=Decimal("20.00"), category="Mugs"), Item(id="jug", price=Decimal("39.90")))
+    owed("delivered", items=goods, left=(Decimal(), Decimal("39.90")))
+    (found,) = [json.loads(line) for line in run("list", "--json").output.splitlines()]
+    assert [one["price"] for one in found["report"]["items"]] == ["20.00", "39.90"]
+    assert found["report"]["left"] == ["0", "39.90"]
 
 
 def test_an_empty_list_prints_a_text(run: Callable[..., Result], owed: Callable[..., list[str]]) -> None:

@@ -95,6 +95,13 @@ async def test_a_partner_sees_its_order_and_has_its_call_sent_again(
     assert calls[1].json() == calls[2].json()
 
 
+# What of the page's head lies over its main part.
+COVERED = """[...document.querySelectorAll("header a, header button")].filter(one => {
+    const main = document.querySelector("main").getBoundingClientRect()
+    return one.getBoundingClientRect().bottom > main.top
+}).map(one => one.textContent.trim())"""
+
+
 @pytest.mark.parametrize(("width", "scheme", "locale"), [(360, "light", "de-DE"), (1280, "dark", "en-GB")])
 async def test_axe_finds_nothing_on_a_partners_pages(
     desk: DeskServer,
@@ -116,6 +123,7 @@ async def test_axe_finds_nothing_on_a_partners_pages(
             for path in (f"enter?key={token(desk)}", "orders", "calls", "enter?key=wrong", "login"):
                 await page.goto(f"{address}desk/partner/{path}")
                 assert await page.evaluate("document.documentElement.scrollWidth") <= width, path
+                assert await page.evaluate(COVERED) == [], path
                 assert await faults(page) == [], path
         finally:
             await context.close()

@@ -122,3 +122,15 @@ def test_for_a_platform_that_shows_no_order_no_selectors_are_proposed() -> None:
     assert "# [sites.order]" not in text
     assert "POST orders" in text
     assert "# [sites.order]" in written()
+
+
+def test_a_platform_with_webhooks_gets_the_lines_for_them() -> None:
+    text = written(named=Named("opencart", "certain", ()), preset=platforms()["opencart"])
+    assert "clew connect opencart" in text
+    lines = text.split("clew connect opencart\n")[1].split("\n\n")[0].replace("# ", "")
+    assert tomllib.loads(lines) == {
+        "sites": {
+            "webhooks": {"opencart": {"secret": "env:CLEW_OPENCART_SECRET"}},
+            "carry": {"header": True},
+        }
+    }

@@ -62,3 +62,14 @@ async def test_commissions_are_listed_page_by_page(desk: DeskServer) -> None:
     assert (sorted(seen), cursor) == (["1001", "1002", "1003"], None)
     bad = await client.get("commissions", params={"cursor": "x"}, headers=bearer(READER))
     assert bad.status_code == 400
+
+
+async def test_the_history_of_an_order_has_what_became_of_its_commission(desk: DeskServer) -> None:
+    client = desk.client()
+    body = {"verdict": "decline", "why": "bought for itself", "by": "ann"}
+    await client.post("orders/1001/commission", json=body, headers=bearer(WRITER))
+    answer = await client.get("orders/1001", headers=bearer(READER))
+    assert answer.status_code == 200, answer.text
+    steps = answer.json()["history"]
+    assert {step["kind"] for step in steps} >= {"report", "credit", "commission"}
+    assert any("declined" in step["text"] and "ann" in step["text"] for step in steps)

@@ -15,6 +15,14 @@ from playwright.async_api import Page as Tab
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 PAGES = ("orders", "waiting", "partners", "networks", "revenue", "orders?number=1", "revenue?weeks=53")
 
+# Single words of tables that go over several lines.
+BROKEN = """[...document.querySelectorAll(".sheet th, .sheet td, .sheet time")].filter(one => {
+    const text = one.textContent.trim(), range = document.createRange(), head = one.closest("thead")
+    if (head && getComputedStyle(head).position === "absolute") return false  // for screen readers only
+    range.selectNodeContents(one)
+    return /^[a-z0-9:]{2,20}$/i.test(text) && new Set([...range.getClientRects()].map(r => r.top)).size > 1
+}).map(one => one.textContent.trim())"""
+
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def desk(tmp_path: Path) -> AsyncIterator[DeskServer]:
@@ -60,6 +68,7 @@ async def test_axe_finds_nothing_on_a_phone_and_a_desk_by_day_and_night(
             await tab.set_viewport_size({"width": width, "height": 800})
             beyond = await tab.evaluate("document.documentElement.scrollWidth - innerWidth")
             assert beyond <= 0, (name, width, beyond)
+            assert await tab.evaluate(BROKEN) == [], (name, width)
             for scheme in ("light", "dark"):
                 await tab.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
                 if one := await faults(tab):

@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -228,3 +229,23 @@ async def test_many_attempts_of_one_call_are_a_bounded_list(tmp_path: Path) -> N
                 await desk.service.ledger.partner_book.note(row.id, Attempt(n, "", 500, "x" * n, "retry"))
             page = text_of(await (await by_link(desk)).get("desk/partner/calls"))
             assert page.count("HTTP 500") <= 30
+
+
+async def test_only_what_can_be_sent_again_has_the_button(tmp_path: Path) -> None:
+    with Receiver(secret=SECRET) as receiver:
+        async with a_desk(tmp_path, receiver) as desk:
+            await order(desk, "1001")
+            await finished(desk, "1001")
+            await order(desk, "1001", "60.00", as_of=desk.service.clock.now() + 5)
+            await receiver.waited(2)
+            last = await finished(desk, "1001")
+            await order(desk, "1002")
+            coded = await finished(desk, "1002")
+            # One that the partner earned by its coupon, reported by hand.
+            report = replace(coded.report, click_id="", click_param="")
+            await become(desk, coded, "delivered", report=report.to_json(), attempts=0)
+            client = await by_link(desk)
+            page = (await client.get("desk/partner/calls")).text
+            assert re.findall(r"calls/([^/]+)/again", page) == [last.id]
+            answer = await send_again(client, coded.id)
+            assert (answer.status_code, "without a click" in answer.text) == (409, True)
