@@ -16,6 +16,7 @@ from ..settings.model import Settings
 from ..stores.ledger.agents import PASSWORD_LENGTH, Agent, AgentError, Agents
 from ..stores.ledger.engines import database_at
 from ..stores.ledger.roles import ALL_SITES, ROLES, Role, Roles, role_at
+from .auditing import note
 from .check import load_or_exit
 from .ledger import UNUSABLE, description, require_ledger
 from .terminal import open_console, print_line
@@ -54,11 +55,11 @@ def add_user(
 ) -> None:
     """Add an agent, or a partner's account, or bring a removed one back. Asks for a password."""
     settings = load_or_exit(config)
-    chosen, sites = None if role is None else _role(role), _sites(settings, config, site)
+    chosen, sites = None if role is None else role_of(role), chosen_sites(settings, config, site)
     at: str | None = None
     if partner is not None:
         if chosen is not None or len(sites) > 1:
-            _fail("an account of a partner has no role, and one site")
+            fail("an account of a partner has no role, and one site")
         at, _ = partner_of(settings, partner, sites[0] if sites else None)
     password = _password(password_stdin)
 
@@ -68,15 +69,18 @@ def add_user(
             name, password, site=at, sites=where, now=now, shown=shown, partner=partner, role=chosen
         )
 
-    roles = _work(settings, work, make=True)
+    given = (
+        {"role": role or "", "sites": ", ".join(sites) or "all"} if partner is None else {"partner": partner}
+    )
+    roles = _work(settings, work, "person.added", name, make=True, **given)
     if partner is not None:
-        print_line(f"Added {name}, for {partner} at {_where([at or ALL_SITES])}.")
+        print_line(f"Added {name}, for {partner} at {where_text([at or ALL_SITES])}.")
     else:
-        print_line(f"Added {name}, {next(iter(roles.values()))}, for {_where(roles)}.")
+        print_line(f"Added {name}, {next(iter(roles.values()))}, for {where_text(roles)}.")
 
 
 @app.command("set-role")
-def set_role(
+def setrole_of(
     name: Name,
     role: Annotated[str, typer.Argument(help="agent, lead or owner; none to take it away.")],
     config: Config = DEFAULT_CONFIG,
@@ -87,14 +91,15 @@ def set_role(
 ) -> None:
     """Change what an agent may do, at all sites or at some. It holds for open sessions at once."""
     settings = load_or_exit(config)
-    chosen = None if role == "none" else _role(role)
-    places = _sites(settings, config, site) or [ALL_SITES]
+    chosen = None if role == "none" else role_of(role)
+    places = chosen_sites(settings, config, site) or [ALL_SITES]
 
     def change(before: Roles) -> Roles:
         kept = {place: one for place, one in before.items() if place not in places}
         return kept if chosen is None else {**kept, **dict.fromkeys(places, chosen)}
 
-    _, after = _work(settings, lambda agents, _: agents.set_roles(name, change))
+    done = ("person.role", name)
+    _, after = _work(settings, lambda agents, _: agents.set_roles(name, change), *done, role=role)
     print_line(f"{name} is {_described(after)}.")
 
 
@@ -114,14 +119,14 @@ def set_password(name: Name, config: Config = DEFAULT_CONFIG, password_stdin: St
     """Set the password of an agent or account; it is logged out everywhere."""
     settings = load_or_exit(config)
     password = _password(password_stdin)
-    _work(settings, lambda agents, _: agents.change_password(name, password))
+    _work(settings, lambda agents, _: agents.change_password(name, password), "person.password", name)
     print_line(f"{name} has a new password and is logged out everywhere.")
 
 
 @app.command("remove-user")
 def remove_user(name: Name, config: Config = DEFAULT_CONFIG) -> None:
     """Take an agent's access away, at once. What was written under its name stays."""
-    _work(load_or_exit(config), lambda agents, _: agents.deactivate(name))
+    _work(load_or_exit(config), lambda agents, _: agents.deactivate(name), "person.removed", name)
     print_line(f"{name} can no longer log in.")
 
 
@@ -133,8 +138,8 @@ def users(
 ) -> None:
     """List the agents with their roles, and partners' accounts."""
     settings = load_or_exit(config)
-    _sites(settings, config, [site] if site is not None else None)
-    chosen = None if role is None else _role(role)
+    chosen_sites(settings, config, [site] if site is not None else None)
+    chosen = None if role is None else role_of(role)
 
     async def read(agents: Agents, now: float) -> tuple[tuple[Agent, ...], float]:
         return await agents.everyone(), now
@@ -151,7 +156,9 @@ def users(
         table.add_row(
             agent.name,
             escape(agent.shown or "–"),
-            _described(agent.roles) if agent.partner is None else _where([agent.partner_site or ALL_SITES]),
+            _described(agent.roles)
+            if agent.partner is None
+            else where_text([agent.partner_site or ALL_SITES]),
             agent.partner or "–",
             "active" if agent.active else "removed",
             seen,
@@ -166,20 +173,23 @@ def _is_meant(agent: Agent, site: str | None, role: Role | None) -> bool:
     )
 
 
-def _role(text: str) -> Role:
+def role_of(text: str) -> Role:
+    """The role that an option names; else exit with 1."""
     found = next((role for role in ROLES if text == role), None)
-    return found or _fail(f"{text!r} is no role: agent, lead or owner")
+    return found or fail(f"{text!r} is no role: agent, lead or owner")
 
 
-def _sites(settings: Settings, config: Path, chosen: list[str] | None) -> list[str]:
+def chosen_sites(settings: Settings, config: Path, chosen: list[str] | None) -> list[str]:
+    """The sites that an option names, each once; exit with 1 for an unknown one."""
     names = [site.name for site in settings.sites]
     for one in chosen or ():
         if one not in names:
-            _fail(f"{config} has no site {one!r}; there are: {', '.join(names)}")
+            fail(f"{config} has no site {one!r}; there are: {', '.join(names)}")
     return list(dict.fromkeys(chosen or ()))
 
 
-def _where(sites: Iterable[str]) -> str:
+def where_text(sites: Iterable[str]) -> str:
+    """Such as “all sites” or “site shop”."""
     names = sorted(sites)
     if ALL_SITES in names:
         return "all sites"
@@ -196,8 +206,17 @@ def _described(roles: Roles) -> str:
     )
 
 
-def _work(settings: Settings, work: Callable[[Agents, float], Awaitable[T]], *, make: bool = False) -> T:
-    """Do `work` on the agents in the ledger, at a time. The ledger is created only with `make`."""
+def _work(
+    settings: Settings,
+    work: Callable[[Agents, float], Awaitable[T]],
+    action: str = "",
+    name: str = "",
+    *,
+    make: bool = False,
+    **details: str,
+) -> T:
+    """Do `work` on the agents in the ledger, at a time, and write it into the audit trail as `action` on
+    `name`. The ledger is created only with `make`."""
     if not make:
         require_ledger(settings)
 
@@ -205,16 +224,19 @@ def _work(settings: Settings, work: Callable[[Agents, float], Awaitable[T]], *, 
         db = database_at(settings.ledger)
         try:
             await db.open()
-            return await work(Agents(db), await time_of(db))
+            done = await work(Agents(db), await time_of(db))
+            if action:
+                await note(db, action, name, **details)
+            return done
         finally:
             await db.close()
 
     try:
         return asyncio.run(run())
     except AgentError as error:
-        _fail(str(error))
+        fail(str(error))
     except UNUSABLE as error:
-        _fail(description(error))
+        fail(description(error))
 
 
 def _password(from_stdin: bool) -> str:
@@ -225,14 +247,15 @@ def _password(from_stdin: bool) -> str:
     least, most = PASSWORD_LENGTH
     # Checked before the ledger is opened; `Agents` checks it again for other callers.
     if not least <= len(password) <= most:
-        _fail(f"a password has {least} to {most} characters, this one has {len(password)}")
+        fail(f"a password has {least} to {most} characters, this one has {len(password)}")
     try:
         password.encode()
     except UnicodeEncodeError:
-        _fail("the password is not valid UTF-8")
+        fail("the password is not valid UTF-8")
     return password
 
 
-def _fail(text: str) -> NoReturn:
+def fail(text: str) -> NoReturn:
+    """Print what is wrong, and exit with 1."""
     print_line(f"clew desk: {text}", err=True)
     raise typer.Exit(1)

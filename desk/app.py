@@ -14,14 +14,19 @@ from .guard import NO_STORE
 from .ops import health
 from .pages import (
     access,
+    account,
+    audit_trail,
     conversation,
     figures,
+    joining,
     needs,
     order_list,
     partner,
     partner_calls,
     partner_door,
+    people,
     postbacks,
+    second_step,
     waiting,
 )
 from .pages import orders as order_pages
@@ -87,6 +92,11 @@ def desk_app() -> DeskApp:
                 *order_pages.routes,
                 *postbacks.routes,
                 *access.routes,
+                *second_step.routes,
+                *joining.routes,
+                *account.routes,
+                *people.routes,
+                *audit_trail.routes,
                 *partner_door.routes,
                 *partner.routes,
                 *partner_calls.routes,

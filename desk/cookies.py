@@ -3,6 +3,7 @@
 from ..injector.heads import Headers
 
 SESSION, LOGIN = "clew_desk", "clew_desk_login"
+STEP, JOIN, RESET = "clew_desk_step", "clew_desk_join", "clew_desk_reset"
 PARTNER, PARTNER_LOGIN = "clew_desk_partner", "clew_desk_partner_login"
 
 _MARK = SESSION.encode()

@@ -163,8 +163,9 @@ def bearer(request: Request, at: RequestContext, *tokens: str) -> str | None:
     return equal[0]
 
 
-def require_scope(request: Request, at: RequestContext, scope: ApiScope) -> None:
-    """Raise Refused unless the request brings a token of the site with this scope; `api_token` has all.
+def require_scope(request: Request, at: RequestContext, scope: ApiScope) -> str:
+    """The name of the token; raise Refused unless the request brings one of the site with this scope;
+    `api_token` has all.
 
     401 without a token of the site, 403 if the site has none or if the token's scopes do not suffice.
     """
@@ -186,6 +187,8 @@ def require_scope(request: Request, at: RequestContext, scope: ApiScope) -> None
         # RFC 6750 §3.1.
         refused.headers["WWW-Authenticate"] = f'Bearer error="insufficient_scope", scope="{scope}"'
         raise refused
+    equal = (one.name for one in settings.api_tokens if one.token.get_secret_value() == token)
+    return next(equal, "api_token")
 
 
 async def read_body(request: Request, limit: int = BODY_LIMIT) -> bytes:

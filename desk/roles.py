@@ -24,11 +24,19 @@ MAY: Final = "clew.may"
 @dataclass(frozen=True, slots=True)
 class Rule:
     """What a page needs. `what` says in a few words what one does there. A `personal` page is one's own: it
-    is there also before a site is chosen."""
+    is there also before a site is chosen, and `unlocked` ones before a second factor is set up that the
+    settings ask for.
+
+    `audit` is the action that the audit trail has of it when it was done, with the form's fields `kept`; none
+    of them may be a secret.
+    """
 
     who: Who
     what: str
     personal: bool = False
+    unlocked: bool = False
+    audit: str = ""
+    kept: tuple[str, ...] = ()
 
     @property
     def role(self) -> Role:
@@ -36,42 +44,101 @@ class Rule:
         return next(role for role in ROLES if role == self.who)
 
 
+def _own(what: str, audit: str = "", *kept: str) -> Rule:
+    return Rule("agent", what, personal=True, unlocked=True, audit=audit, kept=kept)
+
+
 _TALK = "/conversations/{id}"
+_SALE = ("order_id", "total", "currency")
+# Not why something was done: that stands in the order's history, where `forget` finds it.
+_LOST = ("order", "partner")
+_MOVE = ("number",)
+_VERDICT = ("verdict", "partner")
+_CORRECTION = ("state", "amount", "partner")
 RULES: Final[Mapping[str, Rule]] = {
     "GET /login": Rule("anyone", "the login form"),
     "POST /login": Rule("anyone", "log in"),
+    "GET /login/code": Rule("anyone", "the form for a code"),
+    "POST /login/code": Rule("anyone", "give the code"),
+    "GET /join": Rule("anyone", "open an invitation"),
+    "POST /join": Rule("anyone", "accept an invitation"),
+    "GET /reset": Rule("anyone", "open a link for a new password"),
+    "POST /reset": Rule("anyone", "set a new password"),
     "GET /desk.css": Rule("anyone", "the style sheet"),
     "GET /desk.js": Rule("anyone", "the script"),
     "GET ": Rule("agent", "the inbox", personal=True),
     "GET /": Rule("agent", "the inbox", personal=True),
-    "POST /logout": Rule("agent", "log out", personal=True),
+    "POST /logout": Rule("agent", "log out", personal=True, unlocked=True),
+    "GET /account": _own("one's own account"),
+    "POST /account/name": _own("set the name that visitors see", "account.name", "shown"),
+    "POST /account/password": _own("set one's password", "account.password"),
+    "POST /account/sessions": _own("end one's sessions", "account.sessions", "session"),
+    "GET /account/factor": _own("one's second factor"),
+    "POST /account/factor": _own("show the secret for an authenticator"),
+    "POST /account/factor/confirm": _own("turn the second factor on", "account.factor.on"),
+    "POST /account/factor/codes": _own("make new recovery codes", "account.factor.codes"),
+    "POST /account/factor/remove": _own("turn the second factor off", "account.factor.off"),
     "GET /stream": Rule("agent", "hear of changes"),
     "POST /close": Rule("agent", "close several conversations"),
     f"GET {_TALK}": Rule("agent", "read a conversation"),
     f"POST {_TALK}/messages": Rule("agent", "answer"),
     f"POST {_TALK}/take": Rule("agent", "take a conversation"),
     f"POST {_TALK}/close": Rule("agent", "close a conversation"),
-    f"POST {_TALK}/order": Rule("agent", "record an order"),
+    f"POST {_TALK}/order": Rule("agent", "record an order", audit="order.recorded", kept=_SALE),
     "GET /orders": Rule("agent", "look for an order"),
     "GET /orders/{id}": Rule("agent", "the history of an order"),
-    "POST /orders/{id}/correct": Rule("lead", "correct an order or its credit"),
-    "POST /needs": Rule("lead", "mark a line of “Needs attention” as done"),
+    "POST /orders/{id}/correct": Rule(
+        "lead", "correct an order or its credit", audit="credit.corrected", kept=_CORRECTION
+    ),
+    "POST /needs": Rule(
+        "lead", "mark a line of “Needs attention” as done", audit="notice.done", kept=("notice",)
+    ),
     "GET /waiting": Rule("lead", "what waits for a person"),
-    "POST /waiting/lost": Rule("lead", "give an order that nobody earns to a partner"),
+    "POST /waiting/lost": Rule(
+        "lead", "give an order that nobody earns to a partner", audit="credit.assigned", kept=_LOST
+    ),
     "GET /reports": Rule("lead", "reports without an order"),
-    "POST /reports/{id}": Rule("lead", "say to which order a report belongs"),
+    "POST /reports/{id}": Rule(
+        "lead", "say to which order a report belongs", audit="report.moved", kept=_MOVE
+    ),
     "GET /postbacks": Rule("lead", "calls to partners"),
-    "POST /postbacks/{id}": Rule("lead", "settle a call to a partner"),
-    "POST /orders/{id}/commission": Rule("owner", "approve or decline a commission"),
-    "GET /orders.csv": Rule("owner", "orders as a file"),
+    "POST /postbacks/{id}": Rule(
+        "lead", "settle a call to a partner", audit="postback.settled", kept=("do", "amount")
+    ),
+    "POST /orders/{id}/commission": Rule(
+        "owner", "approve or decline a commission", audit="commission.decided", kept=_VERDICT
+    ),
+    "GET /orders.csv": Rule("owner", "orders as a file", audit="export.orders"),
     "GET /revenue": Rule("owner", "revenue and commission"),
-    "GET /revenue.csv": Rule("owner", "revenue as a file"),
+    "GET /revenue.csv": Rule("owner", "revenue as a file", audit="export.revenue"),
     "GET /partners": Rule("owner", "partners' figures"),
-    "GET /partners.csv": Rule("owner", "partners' figures as a file"),
+    "GET /partners.csv": Rule("owner", "partners' figures as a file", audit="export.partners"),
     "GET /networks": Rule("owner", "the networks side by side"),
     "GET /access": Rule("owner", "partners' access"),
-    "POST /access/link": Rule("owner", "make a link to a partner's pages"),
-    "POST /access/revoke": Rule("owner", "revoke links to a partner's pages"),
+    "POST /access/link": Rule(
+        "owner", "make a link to a partner's pages", audit="partner.link", kept=("partner", "days")
+    ),
+    "POST /access/revoke": Rule(
+        "owner", "revoke links to a partner's pages", audit="partner.revoked", kept=("partner",)
+    ),
+    "GET /people": Rule("owner", "the people of the desk"),
+    "POST /people/invite": Rule(
+        "owner", "invite somebody", audit="invitation.made", kept=("role", "sites", "note")
+    ),
+    "POST /people/invitations/{id}/revoke": Rule("owner", "revoke a link", audit="invitation.revoked"),
+    "GET /people/{name}": Rule("owner", "a person of the desk"),
+    "POST /people/{name}/role": Rule("owner", "change a role", audit="person.role", kept=("role", "where")),
+    "POST /people/{name}/remove": Rule("owner", "remove a person", audit="person.removed"),
+    "POST /people/{name}/password": Rule(
+        "owner", "make a link for a new password", audit="person.password_link"
+    ),
+    "POST /people/{name}/factor": Rule("owner", "take a second factor away", audit="person.factor_reset"),
+    "POST /people/{name}/sessions": Rule(
+        "owner", "end a person's sessions", audit="person.sessions", kept=("session",)
+    ),
+    "GET /audit": Rule("owner", "the audit trail"),
+    "GET /audit.csv": Rule("owner", "the audit trail as CSV", audit="export.audit"),
+    "GET /audit.ndjson": Rule("owner", "the audit trail as ndjson", audit="export.audit"),
     "GET /partner/enter": Rule("anyone", "open a partner's link"),
     "GET /partner/login": Rule("anyone", "the login form of partners"),
     "POST /partner/login": Rule("anyone", "log in as a partner"),

@@ -15,7 +15,14 @@ from ..service.site import SiteRuntime
 ROOT = "/-/clew"
 HOME = f"{ROOT}/desk/"
 # What is there before a site is chosen.
-UNCHOSEN = frozenset({"/desk", "/desk/", "/desk/login", "/desk/logout", "/desk/desk.css", "/desk/desk.js"})
+UNCHOSEN = frozenset(
+    {
+        *("/desk", "/desk/", "/desk/login", "/desk/login/code", "/desk/logout", "/desk/join", "/desk/reset"),
+        *("/desk/account", "/desk/account/name", "/desk/account/password", "/desk/account/sessions"),
+        *("/desk/account/factor", "/desk/account/factor/confirm", "/desk/account/factor/codes"),
+        *("/desk/account/factor/remove", "/desk/desk.css", "/desk/desk.js"),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,8 +71,14 @@ def _key(secret: str) -> bytes:
 
 
 def link_address(settings: Settings, site: str, token: str, base: str | None = None) -> str:
-    """The address of a link. `base` is the scheme and host of the desk; else it is that of `desk_host`, or of
-    the site's first host. Raises ValueError if the site has no host that can be written."""
+    """The address of a link; see `desk_address`."""
+    return desk_address(settings, site, f"partner/enter?key={token}", base)
+
+
+def desk_address(settings: Settings, site: str, below: str, base: str | None = None) -> str:
+    """The address of a page of a site's desk. `base` is the scheme and host of the desk; else it is that of
+    `desk_host`, or of the site's first host. Raises ValueError if the site has no host that can be
+    written."""
     own = next(one for one in settings.sites if one.name == site)
     host = settings.desk_host or next((one for one in own.hosts if "*" not in one), None)
     if base is None and host is None:
@@ -84,7 +90,7 @@ def link_address(settings: Settings, site: str, token: str, base: str | None = N
     else:
         path = "/-/clew" if len(settings.sites) == 1 else f"/-/clew/site/{site}"
     start = (base or f"{'http' if _local(host or '') else 'https'}://{host}").rstrip("/")
-    return f"{start}{path}/desk/partner/enter?key={token}"
+    return f"{start}{path}/desk/{below}"
 
 
 def _local(host: str) -> bool:

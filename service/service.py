@@ -37,6 +37,7 @@ from ..stores.watch import Watch
 from . import workflow
 from .agents import AgentLoads
 from .attribution import Attribution
+from .auditing import Auditing
 from .chat_orders import ChatOrders
 from .click_signs import CROWD_SECONDS
 from .click_writing import ClickWriter
@@ -82,7 +83,7 @@ class Service:
     """
 
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
-        self.settings = settings
+        self.settings = self._replaced = settings
         self.clock = clock or Clock()
         self.clock.jumped = self._clock_jumped
         catalogue = load_catalogue()
@@ -132,6 +133,7 @@ class Service:
         """Create what keeps the processes, the ledger and the visit store in sync."""
         self.presence = Presence(self.hub, self.ledger, self.clock.now, self.tasks.later)
         self.agents = AgentLoads(self.ledger, self.clock)
+        self.auditing = Auditing(self.ledger.audit, self.limits, self.events, self.clock.now)
         self.visitors = Visitors(self.visits, self.limits, self.events, self.clock)
         self.talks = Talks(self.ledger, self.visits, self.clock.now, self._talk_not_noted)
         self.watch = Watch(
@@ -357,7 +359,7 @@ class Service:
         the settings' table if it was already created in another thread."""
         before = self.sites.table
         changes = self.sites.swap(settings, table)
-        self.settings = settings
+        self._replaced, self.settings = self.settings, settings
         self.limits.use(settings.limits)
         for name in changes.changed:
             old, new = before.by_name[name], self.sites.table.by_name[name]
@@ -380,6 +382,7 @@ class Service:
         """Report that new settings are in use; one of several workers calls this."""
         named = {field.name: _some(getattr(changes, field.name)) for field in fields(changes)}
         self.events.emit("reloaded", site="", sites=len(self.sites), **named)
+        self.tasks.later(self.auditing.reloaded(self._replaced, self.settings, changes))
         if changes.added:
             self.tasks.later(asyncio.to_thread(reset_ended, frozenset(changes.added)))
 

@@ -2,18 +2,26 @@
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from ...service.limits import network_of
 from ...settings.model import ApiScope
+from ...stores.ledger.audit import Act
 from ..context import RequestContext
 from ..guard import Refused, api, require_scope
 
 Method = Literal["GET", "POST"]
+AUDITED: Final[Mapping[str | None, str]] = {
+    "export": "export.api",
+    "forget": "person.forgotten",
+    "commissions:write": "commission.api",
+}
+"""What the audit trail has of calls, by the scope that they need."""
 Handler = Callable[[Request, RequestContext], Awaitable[Response]]
 
 
@@ -50,17 +58,28 @@ class Operation:
 
     async def serve(self, request: Request, at: RequestContext) -> Response:
         """The answer, after the token and the names of the parameters were checked. Raises Refused."""
-        if self.scope is not None:
-            require_scope(request, at, self.scope)
+        name = "" if self.scope is None else require_scope(request, at, self.scope)
         known = [p.name for p in self.parameters if p.place == "query"]
         given = [name for name, _ in request.query_params.multi_items()]
-        for name in given:
-            if name not in known:
+        for one in given:
+            if one not in known:
                 may = f"known are {', '.join(known)}" if known else "this call has none"
-                raise Refused(400, f"unknown parameter {name[:40]!r}: {may}")
-            if given.count(name) > 1:
-                raise Refused(400, f"{name} is there {given.count(name)} times: send it once")
-        return await self.handler(request, at)
+                raise Refused(400, f"unknown parameter {one[:40]!r}: {may}")
+            if given.count(one) > 1:
+                raise Refused(400, f"{one} is there {given.count(one)} times: send it once")
+        answer = await self.handler(request, at)
+        if self.scope in AUDITED:
+            await self._audit(request, at, name)
+        return answer
+
+    async def _audit(self, request: Request, at: RequestContext, token: str) -> None:
+        """No line has whom `forget` deletes: that must not stay here."""
+        assert self.scope is not None
+        subject = "/".join(str(request.path_params[p.name]) for p in self.parameters if p.place == "path")
+        network = network_of(at.origin.client) or ""
+        act = Act(at.site.name, f"token {token}", AUDITED[self.scope], subject or self.name, network)
+        # A program reads page after page, day and night.
+        await (at.service.auditing.repeated(act) if self.method == "GET" else at.service.auditing.note(act))
 
 
 def routes_of(operations: Iterable[Operation]) -> list[Route]:

@@ -180,6 +180,10 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "If it is your proxy, let it set X-Forwarded-Proto and X-Forwarded-For, and write {setting}. "
         "If you do not know the address, ignore this: any client can send such a header.",
     ),
+    "second_factor_wrong": (
+        "The password of {agent} was right, but the code after it was wrong.",
+        "If that was not {agent}, somebody else knows the password: have it changed under People.",
+    ),
     "token_refused": (
         "A request to {path} from {key} had a wrong token.",
         "If that was your shop's server, give it the token of the settings; otherwise somebody tries to "

@@ -14,10 +14,13 @@ from starlette.responses import RedirectResponse, Response
 from ...service.limits import LimitedError, Own, Rate, network_of
 from ...stores.errors import STORE_FAILURES
 from ...stores.ledger.agents import SEEN_SECONDS, SESSION_SECONDS, BusyError, Session
+from ...stores.ledger.audit import PROGRAM, Act
 from ...stores.ledger.roles import suffices
+from ...stores.ledger.second_factor import STEP_SECONDS
 from ..context import RequestContext, request_context
 from ..cookies import LOGIN as LOGIN_COOKIE
 from ..cookies import SESSION as COOKIE
+from ..cookies import STEP
 from ..guard import FIELDS, Endpoint, Refused, form_body, form_pairs, over
 from ..roles import MAY, RULES, Rule, rule_of
 from ..times import span
@@ -26,6 +29,7 @@ from .devices import device_of
 from .render import desk_path, headers, page, stream_key
 
 LOGIN_SECONDS = 3600
+_FORM = "clew.form"
 CSRF_HEADER = "x-clew-csrf"
 # Wrong passwords under one name. Nobody can lock an agent out by failing under that name: for a network from
 # which an agent has logged in before, what others try does not count.
@@ -40,12 +44,28 @@ _SAID: Mapping[str, str] = {
 }
 
 
+_DONE: Mapping[str, str] = {
+    "joined": "Your account is there. Log in with the name and the password that you chose.",
+    "password": "The password is set. Log in with it; all other sessions have ended.",
+    "factor": "The second factor is off, and all sessions have ended. Log in again.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What the right name and password begin: a session with this token, or with `waits` a login that waits
+    for the code of a second factor."""
+
+    token: str
+    waits: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Door:
     """Where one logs in. `path` is below the desk's, `cookie` holds the session's token, `form` the token of
     the login form, `targets` are the paths besides the first page that a login may lead to.
 
-    `begin` takes name, password and time, and returns the new session's token; None if they are wrong.
+    `begin` takes name, password and time; None if they are wrong.
     `end` ends the session of a token. `said` has the texts of what may go wrong, `values` what else the
     template needs.
     """
@@ -55,7 +75,7 @@ class Door:
     form: str
     template: str
     targets: re.Pattern[str]
-    begin: Callable[[Request, str, str, float], Awaitable[str | None]]
+    begin: Callable[[Request, str, str, float], Awaitable[Begun | None]]
     end: Callable[[RequestContext, str], Awaitable[None]]
     said: Callable[[Request], Mapping[str, str]] = lambda _: _SAID
     values: Callable[[Request], Mapping[str, object]] = lambda _: {}
@@ -125,10 +145,36 @@ def signed_in(handler: Callable[[Request, AgentContext], Awaitable[Response]]) -
         if request.method in ("GET", "HEAD"):
             require_navigation(request, context.session.csrf)
         require_role(context)
+        if must_set_up(context) and not context.rule.unlocked:
+            return see_other(request, "/account/factor?done=wanted")
         request.scope[MAY] = context.may
-        return await handler(request, context)
+        answer = await handler(request, context)
+        if context.rule.audit and answer.status_code < 400:
+            await _note(request, context)
+        return answer
 
     return endpoint
+
+
+async def _note(request: Request, context: AgentContext) -> None:
+    """Write into the audit trail what was done, as the page's rule says."""
+    at, rule = context.at, context.rule
+    form, query = request.scope.get(_FORM, {}), dict(request.query_params)
+    kept = {name: str(form[name]) for name in rule.kept if form.get(name)}
+    details = kept if request.method == "POST" else {name: query[name] for name in sorted(query)}
+    subject = next(iter(request.path_params.values()), "") or next(iter(kept.values()), "")
+    network = network_of(at.origin.client) or ""
+    act = Act(at.chosen or PROGRAM, context.session.agent, rule.audit, str(subject), network, details)
+    await at.service.auditing.note(act)
+
+
+def must_set_up(context: AgentContext) -> bool:
+    """Whether the settings ask the agent for a second factor that is not there yet."""
+    at, role = context.at, context.session.role_at(context.at.site.name)
+    if context.session.factor or at.chosen is None or role is None:
+        return False
+    wanted = at.site.settings.desk.second_factor or at.service.settings.desk.second_factor
+    return wanted == "all" or (wanted == "owners" and role == "owner")
 
 
 def require_role(context: AgentContext) -> None:
@@ -183,9 +229,15 @@ async def agent_pairs(request: Request, context: AgentContext, fields: int = FIE
     return await own_pairs(request, context.session.csrf, fields)
 
 
+def noted(request: Request, **fields: str) -> None:
+    """Let the audit trail have these texts for the fields of a form."""
+    request.scope[_FORM] = {**request.scope.get(_FORM, {}), **fields}
+
+
 async def own_pairs(request: Request, csrf: str, fields: int = FIELDS) -> list[tuple[str, str]]:
     """The fields of a form of the session with this token. Raises Refused."""
     pairs = await form_pairs(request, fields=fields)
+    request.scope[_FORM] = dict(pairs)
     if not same(dict(pairs).get("csrf", ""), csrf):
         raise Refused(403, "This form is from another session: reload the page and try again.")
     return pairs
@@ -223,7 +275,7 @@ async def enter(door: Door, request: Request, at: RequestContext) -> Response:
     if not same(fields.get("csrf", ""), request.cookies.get(door.form, "")):
         return _login_form(door, request, 403, said["old"], target)
     name, now, limits = fields.get("name", "").strip()[:64], at.service.clock.now(), at.service.limits
-    own = Own("name", f"{at.site.name}/{name}", NAME_RATE)
+    own = own_limit(at, name)
     try:
         # Counted before the password is checked, or many at once would all be free.
         at.take("logins", own=own)
@@ -234,21 +286,45 @@ async def enter(door: Door, request: Request, at: RequestContext) -> Response:
         return answer
     agents = at.service.ledger.agents
     try:
-        token = await door.begin(request, name, fields.get("password", ""), now)
+        begun_ = await door.begin(request, name, fields.get("password", ""), now)
     except BusyError:
         return _login_form(door, request, 503, said["busy"], target, name)
-    right = token is not None
+    right = begun_ is not None
     # A name that nobody has may be a password that was typed into the wrong field.
     agent = name if right or await agents.knows(name) else None
-    at.service.events.emit(
-        "login", site=at.chosen or "", agent=agent, client=at.origin.client, accepted=right
-    )
-    if token is None:
+    if begun_ is not None and begun_.waits:
+        return _wait(door, request, begun_.token, target)
+    await tell(request, agent, accepted=right)
+    if begun_ is None:
         return _login_form(door, request, 403, said["wrong"], target, name)
     limits.give_back("logins", at.site.name, at.origin.client, own=own)
     limits.prove("logins", at.origin.client)
     answer = see_other(request, door.path + (target if door.targets.fullmatch(target) else "/"))
-    await begun(door, request, at, answer, token, SESSION_SECONDS)
+    await begun(door, request, at, answer, begun_.token, SESSION_SECONDS)
+    return answer
+
+
+def own_limit(at: RequestContext, name: str) -> Own:
+    """The limit of wrong passwords under a name."""
+    return Own("name", f"{at.site.name}/{name}", NAME_RATE)
+
+
+async def tell(request: Request, agent: str | None, *, accepted: bool, how: str = "password") -> None:
+    """Log a login, or one that failed, and write it into the audit trail. `agent` is None for an unknown
+    name."""
+    at = request_context(request)
+    client = at.origin.client
+    at.service.events.emit("login", site=at.chosen or "", agent=agent, client=client, accepted=accepted)
+    network, site = network_of(client) or "", at.chosen or PROGRAM
+    act = Act(site, agent or "", "login" if accepted else "login.failed", "", network, {"by": how})
+    await (at.service.auditing.note(act) if accepted else at.service.auditing.failed(act))
+
+
+def _wait(door: Door, request: Request, token: str, target: str) -> Response:
+    """Lead to the form for the code. What was counted is given back when that is right."""
+    to = f"?to={quote(target)}" if door.targets.fullmatch(target) else ""
+    answer = see_other(request, f"{door.path}/login/code{to}")
+    set_cookie(door, request, answer, STEP, token, STEP_SECONDS)
     return answer
 
 
@@ -263,21 +339,44 @@ async def begun(
     set_cookie(door, request, answer, door.form, "", 0)
 
 
-async def _desk_session(request: Request, name: str, password: str, now: float) -> str | None:
+async def _desk_session(request: Request, name: str, password: str, now: float) -> Begun | None:
     at = request_context(request)
-    agents = at.service.ledger.agents
+    agents, factors = at.service.ledger.agents, at.service.ledger.second_factors
     verified = await agents.verify(name, password, at.chosen)
     if verified is None:
         return None
-    device, network = device_of(request.headers.get("user-agent", "")), network_of(at.origin.client) or ""
-    return await agents.start_session(name, at.place, now, verified, device=device, network=network)
+    factor = await factors.find(name)
+    if factor is not None and factor.confirmed_at is not None:
+        step = await factors.start_step(name, at.place, now, verified)
+        return None if step is None else Begun(step, waits=True)
+    token = await agents.start_session(name, at.place, now, verified, **whence(request))
+    return None if token is None else Begun(token)
+
+
+def whence(request: Request) -> dict[str, str]:
+    """What tells an agent later which of its sessions this is."""
+    client = request_context(request).origin.client
+    return {"device": device_of(request.headers.get("user-agent", "")), "network": network_of(client) or ""}
 
 
 async def _end_desk_session(at: RequestContext, token: str) -> None:
     await at.service.ledger.agents.end_session(token)
 
 
-DESK = Door("", COOKIE, LOGIN_COOKIE, "login.html", _TARGET, _desk_session, _end_desk_session)
+def _good(request: Request) -> Mapping[str, object]:
+    return {"good": _DONE.get(request.query_params.get("done", ""), "")}
+
+
+DESK = Door(
+    "",
+    COOKIE,
+    LOGIN_COOKIE,
+    "login.html",
+    _TARGET,
+    _desk_session,
+    _end_desk_session,
+    values=_good,
+)
 
 
 @signed_in

@@ -13,7 +13,7 @@ from ...stores.watch import visit_mark
 from ..context import RequestContext
 from ..guard import NO_STORE
 from ..sse import EventStream, StreamEnd, event
-from .auth import agent_context, anyone, require_own_stream, require_role
+from .auth import agent_context, anyone, must_set_up, require_own_stream, require_role
 from .needs import needs_version
 
 LOOK_SECONDS = 10.0
@@ -49,6 +49,8 @@ async def stream(request: Request, at: RequestContext) -> Response:
         return Response(status_code=204, headers=NO_STORE)
     require_own_stream(request, context.session.csrf)
     require_role(context)
+    if must_set_up(context):
+        return Response(status_code=204, headers=NO_STORE)
     conversation = request.query_params.get("conversation", "")[:64] or None
     found = await service.ledger.conversations.get(at.site.name, conversation) if conversation else None
     shown = request.headers.get("last-event-id") or request.query_params.get("mark", "")

@@ -23,6 +23,7 @@ from ..context import RequestContext, request_context
 from ..cookies import PARTNER, PARTNER_LOGIN
 from ..guard import Endpoint, Refused, over
 from .auth import (
+    Begun,
     Door,
     anyone,
     begun,
@@ -60,13 +61,14 @@ class PartnerContext:
         return self.session.partner
 
 
-async def _begin(request: Request, name: str, password: str, now: float) -> str | None:
+async def _begin(request: Request, name: str, password: str, now: float) -> Begun | None:
     at = request_context(request)
     ledger, site = at.service.ledger, at.site.name
     verified = await ledger.agents.verify(name, password, site, of_partner=True)
     if verified is None:
         return None
-    return await ledger.partner_access.log_in(name, site, host_key(at.origin.host), now, verified)
+    token = await ledger.partner_access.log_in(name, site, host_key(at.origin.host), now, verified)
+    return None if token is None else Begun(token)
 
 
 async def _end(at: RequestContext, token: str) -> None:

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, SecretStr
 
 from .base import Addresses, Model, OneHost
 from .limits import Limits
-from .site import Site
+from .site import Desk, Site
 
 
 def listen_address(value: str) -> str:
@@ -56,6 +56,7 @@ class Retention(Model):
     conversations: int = Field(400, ge=1, le=3650)
     notices: int = Field(90, ge=1, le=3650)
     sessions: int = Field(1, ge=1, le=3650)
+    audit: int = Field(730, ge=1, le=3650)
 
 
 JOURNAL: Final = "clew-orders.journal"
@@ -84,4 +85,5 @@ class Settings(Model):
     upstream: Upstream = Upstream()
     limits: Limits = Limits()
     retention: Retention = Retention()
+    desk: Desk = Desk()
     sites: list[Site] = Field(min_length=1)

@@ -14,6 +14,9 @@ from .orders import Carry, Cart, Fraud, Hold, Net, Order, Webhook
 from .partners import Partner, PartnerPages
 from .payouts import BankAccount
 
+SecondFactor = Literal["off", "owners", "all"]
+"""Who has to have a second factor at the desk."""
+
 PageType = Literal["home", "category", "product", "search", "cart", "checkout", "confirmation", "account"]
 
 
@@ -98,6 +101,18 @@ class EventEndpoint(Model):
     allow_private: bool = False
 
 
+class Desk(Model):
+    """Rules for the accounts of the desk."""
+
+    second_factor: SecondFactor = "off"
+
+
+class SiteDesk(Model):
+    """The same for the accounts of one site; None: as for all sites."""
+
+    second_factor: SecondFactor | None = None
+
+
 class Site(Model):
     """One shop: its hosts, its upstream, its partners and its rules."""
 
@@ -138,3 +153,4 @@ class Site(Model):
     partner_pages: PartnerPages = PartnerPages()
     webhooks: dict[str, Webhook] = {}
     endpoints: list[EventEndpoint] = Field([], max_length=10)
+    desk: SiteDesk = SiteDesk()

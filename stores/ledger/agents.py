@@ -13,9 +13,18 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import ColumnElement, and_, delete, func, insert, select, update
 
 from .connection import Connection, executing
-from .database import Database
+from .database import Database, Work
 from .roles import ALL_SITES, Role, Roles, first_role, has_role, role_at, roles_of, write_roles
-from .schema import agent_roles, agent_sessions, agents, partner_sessions
+from .schema import (
+    agent_roles,
+    agent_sessions,
+    agents,
+    desk_links,
+    login_steps,
+    partner_sessions,
+    recovery_codes,
+    second_factors,
+)
 
 SESSION_SECONDS = 12 * 3600
 ONLINE_SECONDS = 30
@@ -70,7 +79,8 @@ class Agent:
 class Session:
     """A login at work. `csrf` has to come with every form; `expires_at` and `seen_at`, the last sign of the
     agent's open desk, in unix seconds. `roles` are those that the agent has now, by site; `id` names the
-    session to people, `used_at` is when it was last written that it is in use."""
+    session to people, `used_at` is when it was last written that it is in use. `factor`: the agent has a
+    second factor, by which the session began."""
 
     agent: str
     csrf: str
@@ -79,6 +89,7 @@ class Session:
     roles: Roles
     id: str
     used_at: float
+    factor: bool = False
 
     def role_at(self, site: str) -> Role | None:
         """The agent's role at a site."""
@@ -130,10 +141,14 @@ class Agents:
         partner: str | None = None,
         role: Role | None = None,
         sites: Collection[str] = (),
+        first: Work[None] | None = None,
+        back: bool = True,
     ) -> Roles:
         """Add an agent, or an account of a `partner` of the site, or bring a removed one back; the agent's
         roles. That is `role` at all of `sites`, or without them at `site`, None for all. Without a role the
-        first person of a ledger is owner, and others are agents. Raises AgentError."""
+        first person of a ledger is owner, and others are agents. `first` is done in the same transaction, and
+        nothing is done if it raises. With `back=False` the name of a removed agent is refused, too: what that
+        one wrote stands under it. Raises AgentError."""
         if not NAME.fullmatch(name):
             raise AgentError(f"{name!r}: a name is a letter or digit, then up to 63 more or any of . _ - + @")
         if partner is not None and site is None:
@@ -151,6 +166,8 @@ class Agents:
         }
 
         async def work(tx: Connection) -> Roles:
+            if first is not None:
+                await first(tx)
             await tx.lock("agents")
             given: Roles = {}
             if partner is None:
@@ -158,10 +175,11 @@ class Agents:
             found = (await tx.execute(select(agents.c.active).where(agents.c.name == name))).first()
             if found is None:
                 await tx.execute(insert(agents).values(name=name, **values))
-            elif found.active:
+            elif found.active or not back:
                 raise AgentError(f"there is an agent {name!r} already: choose another name, or set-password")
             else:
                 await tx.execute(update(agents).where(agents.c.name == name).values(**values))
+                await _end_ways_in(tx, name)
             await write_roles(tx, name, given)
             return given
 
@@ -182,10 +200,17 @@ class Agents:
 
         return await self._db.transact(work)
 
-    async def change_password(self, name: str, password: str) -> None:
-        """Set a new password and end all sessions of the agent. Raises AgentError."""
+    async def change_password(self, name: str, password: str, *, first: Work[None] | None = None) -> None:
+        """Set a new password and end all sessions of the agent, and links to set one. `first` is done in the
+        same transaction, and nothing is done if it raises. Raises AgentError."""
         hashed = await self._hash(password)
-        await self._db.transact(lambda tx: _change(tx, name, password=hashed))
+
+        async def work(tx: Connection) -> None:
+            if first is not None:
+                await first(tx)
+            await _change(tx, name, password=hashed)
+
+        await self._db.transact(work)
 
     async def rename(self, name: str, shown: str | None) -> None:
         """Set the name that visitors see, also on what was written before. Raises AgentError."""
@@ -203,7 +228,12 @@ class Agents:
 
     async def deactivate(self, name: str) -> None:
         """Take the agent's access away at once; what they wrote stays under their name. Raises AgentError."""
-        await self._db.transact(lambda tx: _change(tx, name, active=False))
+
+        async def work(tx: Connection) -> None:
+            await _change(tx, name, active=False)
+            await _end_ways_in(tx, name)
+
+        await self._db.transact(work)
 
     async def everyone(self) -> tuple[Agent, ...]:
         """All agents and partners' accounts, also removed ones, by name."""
@@ -316,9 +346,10 @@ class Agents:
         digest = digest_of(token)
         valid = (
             select(agents.c.name, own.csrf, own.expires_at, agents.c.seen_at, own.seen_at)
-            .add_columns(agent_roles.c.site, agent_roles.c.role)
+            .add_columns(agent_roles.c.site, agent_roles.c.role, second_factors.c.confirmed_at)
             .join(agents, agents.c.name == own.agent)
             .join(agent_roles, agent_roles.c.agent == own.agent)
+            .outerjoin(second_factors, second_factors.c.agent == own.agent)
             .where(
                 own.token == digest,
                 own.expires_at > now,
@@ -334,8 +365,9 @@ class Agents:
         at = site or place.site
         if not roles or (at is not None and role_at(roles, at) is None):
             return None
-        name, csrf, expires_at, seen_at, used_at, *_ = rows[0]
-        return Session(name, csrf, expires_at, seen_at, roles, digest[:SESSION_ID], used_at)
+        name, csrf, expires_at, seen_at, used_at, _, _, confirmed = rows[0]
+        factor = confirmed is not None
+        return Session(name, csrf, expires_at, seen_at, roles, digest[:SESSION_ID], used_at, factor)
 
     async def used(self, token: str, now: float, network: str) -> None:
         """Write that a session is in use, and from which network."""
@@ -483,7 +515,15 @@ async def _change(tx: Connection, name: str, **values: object) -> None:
     """Change what the agent's access hangs on, and end all sessions."""
     await _update(tx, name, **values)
     await tx.execute(delete(agent_sessions).where(agent_sessions.c.agent == name))
+    await tx.execute(delete(login_steps).where(login_steps.c.agent == name))
+    await tx.execute(delete(desk_links).where(desk_links.c.agent == name, desk_links.c.used_at.is_(None)))
     await tx.execute(delete(partner_sessions).where(partner_sessions.c.account == name))
+
+
+async def _end_ways_in(tx: Connection, name: str) -> None:
+    """The second factor and the links of an account that was removed are not those of the next one."""
+    for table in (recovery_codes, second_factors, login_steps, desk_links):
+        await tx.execute(delete(table).where(table.c.agent == name))
 
 
 async def _update(tx: Connection, name: str, **values: object) -> None:

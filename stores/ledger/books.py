@@ -1,12 +1,14 @@
 """All that the ledger holds, over one database."""
 
 from .agents import Agents
+from .audit import Audit
 from .calls import Calls
 from .commissions import Commissions
 from .conversations import Conversations
 from .customers import Customers
 from .database import Database
 from .deliveries import Deliveries
+from .desk_links import DeskLinks
 from .endpoints import Endpoints
 from .engines import database_at
 from .exports import Exports
@@ -26,6 +28,7 @@ from .partner_book import PartnerBook
 from .partner_clicks import PartnerClicks
 from .payouts import Payouts
 from .provider_talks import ProviderTalks
+from .second_factor import SecondFactors
 from .stories import Stories
 from .totals import Totals
 
@@ -55,6 +58,9 @@ class Ledger:
         self.inbox = Inbox(self.db)
         self.lists = Lists(self.db)
         self.agents = Agents(self.db)
+        self.audit = Audit(self.db)
+        self.second_factors = SecondFactors(self.db)
+        self.desk_links = DeskLinks(self.db)
         self.partner_access = PartnerAccess(self.db)
         self.partner_book = PartnerBook(self.db)
         self.partner_clicks = PartnerClicks(self.db)

@@ -17,8 +17,11 @@ from .errors import LedgerConflictError
 from .schema import (
     agent_sessions,
     attempts,
+    audit,
     conversations,
     deliveries,
+    desk_links,
+    login_steps,
     messages,
     notices,
     partner_sessions,
@@ -150,7 +153,23 @@ async def _sessions(tx: Connection, before: float) -> int:
     of_partners = partner_sessions.c
     others = await _ids(tx, select(of_partners.token).where(of_partners.expires_at < before))
     await tx.execute(delete(partner_sessions).where(of_partners.token.in_(others)))
-    return len(tokens) + len(others)
+    return len(tokens) + len(others) + await _ways_in(tx, before)
+
+
+async def _ways_in(tx: Connection, before: float) -> int:
+    """Logins that were not finished, and links that ended."""
+    steps, links = login_steps.c, desk_links.c
+    tokens = await _ids(tx, select(steps.token).where(steps.expires_at < before))
+    await tx.execute(delete(login_steps).where(steps.token.in_(tokens)))
+    ids = await _ids(tx, select(links.id).where(links.expires_at < before))
+    await tx.execute(delete(desk_links).where(links.id.in_(ids)))
+    return len(tokens) + len(ids)
+
+
+async def _audit(tx: Connection, before: float) -> int:
+    ids = await _ids(tx, select(audit.c.id).where(audit.c.at < before))
+    await tx.execute(delete(audit).where(audit.c.id.in_(ids)))
+    return len(ids)
 
 
 KINDS: Final[Mapping[str, Callable[[Connection, float], Awaitable[int]]]] = {
@@ -160,5 +179,6 @@ KINDS: Final[Mapping[str, Callable[[Connection, float], Awaitable[int]]]] = {
     "conversations": _conversations,
     "notices": _notices,
     "sessions": _sessions,
+    "audit": _audit,
 }
 """Deletes at most STEP_ROWS rows of a kind that are from before a time (unix seconds); how many."""

@@ -504,6 +504,75 @@ agent_sessions = Table(
     Column("network", text_of(64), nullable=False),  # an IPv4 address, or an IPv6 network
 )
 
+# A code of an authenticator (RFC 6238) beside the password.
+second_factors = Table(
+    "second_factors",
+    metadata,
+    Column("agent", text_of(64), ForeignKey("agents.name"), primary_key=True),
+    Column("secret", text_of(200), nullable=False),  # encrypted with the settings' `secret`
+    Column("confirmed_at", Float),  # NULL: it was shown, and no code was given yet
+    Column("step", BigInteger, nullable=False),  # of the last code: no code is taken twice
+    Column("tries", Integer, nullable=False),  # wrong codes …
+    Column("tries_since", Float, nullable=False),  # … since
+)
+
+# Each replaces a code once.
+recovery_codes = Table(
+    "recovery_codes",
+    metadata,
+    Column("agent", text_of(64), ForeignKey("agents.name"), primary_key=True),
+    Column("code", text_of(64), primary_key=True),  # SHA-256, hex
+)
+
+# Logins whose password was right, and which wait for a code. Apart from the sessions: nothing that looks for
+# a session can find one.
+login_steps = Table(
+    "login_steps",
+    metadata,
+    Column("token", text_of(64), primary_key=True),  # SHA-256 of the cookie's value, hex
+    Column("agent", text_of(64), ForeignKey("agents.name"), nullable=False, index=True),
+    Column("site", text_of(64)),
+    Column("host", text_of(261), nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("expires_at", Float, nullable=False),
+)
+
+# Links by which a person gets an account, or a new password; each once.
+desk_links = Table(
+    "desk_links",
+    metadata,
+    Column("id", text_of(16), primary_key=True),
+    Column("kind", text_of(10), nullable=False),  # invitation or password
+    Column("token", text_of(64), nullable=False),  # SHA-256 of what stands in the link, hex
+    Column("agent", text_of(64), ForeignKey("agents.name"), index=True),  # whose password
+    Column("role", text_of(10)),  # of an invitation, which has no agent …
+    Column("sites", JSON),  # … at these sites
+    Column("note", text_of(100), nullable=False),  # for whom it is, for those who made it
+    Column("by", text_of(64), nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("expires_at", Float, nullable=False),
+    Column("used_at", Float),
+    Column("revoked_at", Float),
+    UniqueConstraint("token"),
+)
+
+# Append-only: who did what, when and from where.
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", row_number(), primary_key=True),
+    Column("at", Float, nullable=False),
+    Column("site", text_of(64), nullable=False),  # empty: the whole program
+    Column("who", text_of(80), nullable=False),  # empty: a stranger
+    Column("action", text_of(40), nullable=False),
+    Column("subject", text_of(200), nullable=False),
+    Column("network", text_of(64), nullable=False),  # empty: the command line
+    Column("details", JSON, nullable=False),
+    Index("ix_audit_site", "site", "id"),
+    Index("ix_audit_at", "at"),
+    sqlite_autoincrement=True,
+)
+
 # The links to a partner's pages hold as long as their generation is this one; no row: 0.
 partner_links = Table(
     "partner_links",

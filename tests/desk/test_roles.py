@@ -75,9 +75,10 @@ async def test_a_role_opens_its_pages_and_no_others(desk: DeskServer, role: Role
     client = await desk.agent("bo", role=role)
     csrf = hidden((await client.get("desk/")).text)
     for name, rule in RULES.items():
-        if rule.who not in ROLES or name == "POST /logout" or "stream" in name:
-            continue
         method, path = name.split(" ")
+        # One's own forms are every role's, and end the session or ask for the password.
+        if rule.who not in ROLES or (rule.personal and method == "POST") or "stream" in name:
+            continue
         path = "desk" + path.replace("{id}", "1").replace("{name}", "x")
         data = {"csrf": csrf} if method == "POST" else None
         answer = await client.request(method, path, data=data)

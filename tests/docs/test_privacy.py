@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from clew.desk.cookies import LOGIN, SESSION
+from clew.desk.cookies import JOIN, LOGIN, RESET, SESSION, STEP
 from clew.referral.consent.cookies import tools
 from clew.referral.cookie import NAME
 from clew.referral.networks_file import load
@@ -28,8 +28,9 @@ def test_every_table_is_listed_and_every_listed_table_exists() -> None:
 def test_every_cookie_is_listed_and_every_listed_cookie_exists() -> None:
     of_networks = {cookie.name for network in load().networks.values() for cookie in network.cookies}
     listed = first_cells("On the visitor's device")
-    assert {NAME.decode(), SESSION, LOGIN} <= listed
-    assert listed - {NAME.decode(), SESSION, LOGIN} <= of_networks
+    own = {NAME.decode(), SESSION, LOGIN, STEP, JOIN, RESET}
+    assert own <= listed
+    assert listed - own <= of_networks
 
 
 def test_every_consent_tool_is_named() -> None:

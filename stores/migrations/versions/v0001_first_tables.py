@@ -13,6 +13,7 @@ def upgrade() -> None:
     _conversations()
     _provider_states()
     _agents()
+    _desk()
     _partner_pages()
     _orders()
     _sightings()
@@ -141,6 +142,74 @@ def _agents() -> None:
         sa.PrimaryKeyConstraint("token", name=op.f("pk_agent_sessions")),
     )
     op.create_index(op.f("ix_agent_sessions_agent"), "agent_sessions", ["agent"], unique=False)
+
+
+def _desk() -> None:
+    """Second factors, links for people, and who did what."""
+    op.create_table(
+        "second_factors",
+        sa.Column("agent", text_of(64), nullable=False),
+        sa.Column("secret", text_of(200), nullable=False),
+        sa.Column("confirmed_at", sa.Float(), nullable=True),
+        sa.Column("step", sa.BigInteger(), nullable=False),
+        sa.Column("tries", sa.Integer(), nullable=False),
+        sa.Column("tries_since", sa.Float(), nullable=False),
+        sa.ForeignKeyConstraint(["agent"], ["agents.name"], name=op.f("fk_second_factors_agent_agents")),
+        sa.PrimaryKeyConstraint("agent", name=op.f("pk_second_factors")),
+    )
+    op.create_table(
+        "recovery_codes",
+        sa.Column("agent", text_of(64), nullable=False),
+        sa.Column("code", text_of(64), nullable=False),
+        sa.ForeignKeyConstraint(["agent"], ["agents.name"], name=op.f("fk_recovery_codes_agent_agents")),
+        sa.PrimaryKeyConstraint("agent", "code", name=op.f("pk_recovery_codes")),
+    )
+    op.create_table(
+        "login_steps",
+        sa.Column("token", text_of(64), nullable=False),
+        sa.Column("agent", text_of(64), nullable=False),
+        sa.Column("site", text_of(64), nullable=True),
+        sa.Column("host", text_of(261), nullable=False),
+        sa.Column("created_at", sa.Float(), nullable=False),
+        sa.Column("expires_at", sa.Float(), nullable=False),
+        sa.ForeignKeyConstraint(["agent"], ["agents.name"], name=op.f("fk_login_steps_agent_agents")),
+        sa.PrimaryKeyConstraint("token", name=op.f("pk_login_steps")),
+    )
+    op.create_index(op.f("ix_login_steps_agent"), "login_steps", ["agent"], unique=False)
+    op.create_table(
+        "desk_links",
+        sa.Column("id", text_of(16), nullable=False),
+        sa.Column("kind", text_of(10), nullable=False),
+        sa.Column("token", text_of(64), nullable=False),
+        sa.Column("agent", text_of(64), nullable=True),
+        sa.Column("role", text_of(10), nullable=True),
+        sa.Column("sites", sa.JSON(), nullable=True),
+        sa.Column("note", text_of(100), nullable=False),
+        sa.Column("by", text_of(64), nullable=False),
+        sa.Column("created_at", sa.Float(), nullable=False),
+        sa.Column("expires_at", sa.Float(), nullable=False),
+        sa.Column("used_at", sa.Float(), nullable=True),
+        sa.Column("revoked_at", sa.Float(), nullable=True),
+        sa.ForeignKeyConstraint(["agent"], ["agents.name"], name=op.f("fk_desk_links_agent_agents")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_desk_links")),
+        sa.UniqueConstraint("token", name=op.f("uq_desk_links_token")),
+    )
+    op.create_index(op.f("ix_desk_links_agent"), "desk_links", ["agent"], unique=False)
+    op.create_table(
+        "audit",
+        sa.Column("id", row_number(), nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.Column("site", text_of(64), nullable=False),
+        sa.Column("who", text_of(80), nullable=False),
+        sa.Column("action", text_of(40), nullable=False),
+        sa.Column("subject", text_of(200), nullable=False),
+        sa.Column("network", text_of(64), nullable=False),
+        sa.Column("details", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_audit")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_audit_at", "audit", ["at"], unique=False)
+    op.create_index("ix_audit_site", "audit", ["site", "id"], unique=False)
 
 
 def _partner_pages() -> None:

@@ -328,7 +328,10 @@ async def test_the_pages_are_in_the_language_of_the_browser(
 # -- what a partner's session opens
 
 # Anybody may ask for these of the desk.
-PUBLIC = {"GET /desk/desk.css", "GET /desk/desk.js", "GET /desk/login", "POST /desk/login"}
+PUBLIC = {
+    *("GET /desk/desk.css", "GET /desk/desk.js", "GET /desk/login", "POST /desk/login"),
+    *("GET /desk/join", "POST /desk/join", "GET /desk/reset", "POST /desk/reset"),
+}
 
 
 def routes() -> list[tuple[str, str]]:
