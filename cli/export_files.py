@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import IO, Any, Protocol
 
 from ..referral.masking import cells
-from ..stores.ledger.exports import NUMBERS, Line
+from ..stores.ledger.export_rows import Line
+from ..stores.ledger.exports import NUMBERS
 
 FORMATS = ("csv", "ndjson", "parquet")
 # Rows of a parquet file that are held in memory.

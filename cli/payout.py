@@ -20,7 +20,7 @@ from ..settings.model import Site as SiteSettings
 from ..stores.files import PRIVATE
 from ..stores.ledger.books import Ledger
 from ..stores.ledger.database import Database
-from ..stores.ledger.exports import timestamp
+from ..stores.ledger.export_rows import timestamp
 from ..stores.ledger.payouts import Payout
 from .check import load_or_exit
 from .ledger import DEFAULT_CONFIG, Config, fail, with_ledger

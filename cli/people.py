@@ -18,7 +18,7 @@ from ..stores.ledger.agents import AgentError, Agents
 from ..stores.ledger.audit import PROGRAM, Audit, Line, WantedLines
 from ..stores.ledger.database import Database
 from ..stores.ledger.desk_links import DeskLinks
-from ..stores.ledger.exports import timestamp
+from ..stores.ledger.export_rows import timestamp
 from ..stores.ledger.roles import ALL_SITES
 from ..stores.ledger.second_factor import SecondFactors
 from .auditing import by, note

@@ -36,15 +36,34 @@ POSTBACK_EVENTS: Final[Mapping[str, str]] = {
     "postback.refused": "A report is not sent: a person decided so, or there is nothing to report "
     "(`why` says which).",
 }
+HOLD_EVENTS: Final[Mapping[str, str]] = {
+    "postback.held": "A report is not sent yet: `hold` and `why` say what stands against it.",
+    "postback.released": "A report that was held is sent after all: `why` says who settled it, and how.",
+}
+COMMISSION_EVENTS: Final[Mapping[str, str]] = {
+    "commission.amended": "What a partner earns by an order changed, also less than was settled before.",
+    "commission.approved": "A commission was approved: by its hold period, a person or the network's file.",
+    "commission.declined": "A commission was declined.",
+    "commission.settled": "A commission became part of a settlement, `ref`.",
+    "commission.paid": "A commission was paid: by the payout `ref`, or as the network reports (`source`).",
+}
+PAYOUT_EVENTS: Final[Mapping[str, str]] = {
+    "payout.made": "What a partner is owed for a period was paid: its file can be fetched.",
+}
 TEST: Final = "webhook.test"
 TYPES: Final[Mapping[str, str]] = {
     **ORDER_EVENTS,
     **CREDIT_EVENTS,
+    **COMMISSION_EVENTS,
     **POSTBACK_EVENTS,
+    **HOLD_EVENTS,
+    **PAYOUT_EVENTS,
     TEST: "`clew webhooks test` was called.",
 }
-KINDS: Final = ("orders", "credits", "postbacks")
-"""The kinds of rows of which there are events: those of `stores/ledger/exports.py`."""
+KINDS: Final = ("orders", "credits", "commissions", "postbacks", "holds", "payouts")
+"""The kinds of rows of which there are events: see `stores/ledger/export_rows.py`."""
+
+_WORDS: Final[Mapping[str, str]] = {"clawback": "amended", "locked": "settled"}
 
 _REFUNDED = ("part_refunded", "refunded", "charged_back")
 _PERSONAL = ("visitor", "conversation", "agent")
@@ -57,6 +76,10 @@ _POSTBACK = (
     *("id", "order_id", "partner", "sequence", "event", "state", "amount", "currency", "attempts"),
     *("last_status", "created_at", "why"),
 )
+_COMMISSION = (
+    *("order_id", "partner", "currency", "change", "amount", "state", "part", "source", "by", "why", "ref"),
+)
+_PAYOUT = ("name", "partner", "period", "currency", "amount", "lines", "made_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +116,31 @@ def event_of(
         return Event(
             name, "credit.changed", str(first["decided_at"]), {"site": site, **about, "shares": shares}
         )
+    if kind == "commissions":
+        if (word := _commission_word(first)) is None:
+            return None
+        data = {key: first[key] for key in _COMMISSION}
+        return Event(name, f"commission.{word}", str(first["at"]), {"site": site, **data})
+    if kind == "payouts":
+        data = {key: first[key] for key in _PAYOUT}
+        return Event(name, "payout.made", str(first["made_at"]), {"site": site, **data})
+    if kind == "holds":
+        word = "held" if first["state"] == "held" else "released"
+        data = {key: first[key] for key in (*_POSTBACK, "hold")}
+        return Event(name, f"postback.{word}", str(first["since"]), {"site": site, **data})
     kind_of_end = f"postback.{first['state']}"
     if kind_of_end not in POSTBACK_EVENTS:
         return None
     data = {key: first[key] for key in _POSTBACK}
     return Event(name, kind_of_end, str(first["finished_at"]), {"site": site, **data})
+
+
+def _commission_word(row: Mapping[str, Any]) -> str | None:
+    """None for the first entry: the credit decision has its own event."""
+    kind = str(row["kind"])
+    if kind == "credited":
+        return "amended" if row["known"] else None
+    return _WORDS.get(kind, kind)
 
 
 def _order_type(row: Mapping[str, Any], held: str | None) -> str:

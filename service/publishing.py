@@ -1,19 +1,20 @@
 """Tells the shop's own endpoints what happens in the ledger: `[[sites.endpoints]]`.
 
 An endpoint is told one event after the other, in the order in which they were written, by one process at a
-time. Its cursor in the ledger goes on after each answer, so that a process that is killed repeats at most the
-event that was under way. While an endpoint fails it is asked again with growing pauses, and what it has yet
-to be told waits in the ledger; after some days it is disabled.
+time. Events are read a hundred at a time. Its cursor in the ledger goes on once a second, so that a process
+that is killed repeats at most the events of its last second. While an endpoint fails it is asked again with
+growing pauses, and what it has yet to be told waits in the ledger; after some days it is disabled.
 """
 
 import asyncio
+import contextlib
 import random
 import secrets
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from ..events.events import Events
 from ..postbacks.client import Client, Progress
@@ -22,16 +23,18 @@ from ..postbacks.verdict import JITTER, Answered, Verdict, judge_each
 from ..settings.model import Delivery, EventEndpoint
 from ..stores.ledger.books import Ledger
 from ..stores.ledger.endpoints import EndpointRow, number_of
-from ..stores.ledger.exports import Page, Wanted
+from ..stores.ledger.exports import ExportEntry, Wanted
 
 POLL_SECONDS: Final = 1.0
 AT_ONCE: Final = 16  # endpoints that are told at the same time
-IN_A_ROW: Final = 200  # events of one endpoint, before another one has its turn
+IN_A_ROW: Final = 1000  # events of one endpoint, before another one has its turn
+AT_A_TIME: Final = 100  # events that are read together
+NOTE_SECONDS: Final = 1.0  # between two notes of how far an endpoint was told
 FAR: Final = 10_000
 """Changes of other sites after which an endpoint's cursor goes on, so that it need not pass them all at once
 when there is something for it."""
 
-LEASE_MARGIN: Final = 5.0  # seconds beyond the timeout of a call, for storing its response
+LEASE_MARGIN: Final = 15.0  # seconds beyond the timeout of a call, for further calls and storing
 LONGEST_PAUSE: Final = 3600.0
 DISABLED_AFTER: Final = 5 * 86400.0
 """Seconds of failures without a success in between after which an endpoint is disabled."""
@@ -72,18 +75,22 @@ class Publisher:
         self._looked: Mapping[str, str] = {}
         self._changed: dict[str, dict[str, str]] = {}
         self._turn: _Key | None = None  # the one that was begun last
-        self._tasks: dict[_Key, asyncio.Task[None]] = {}
+        self._tasks: dict[_Key, asyncio.Task[bool]] = {}
+        self._wake = asyncio.Event()  # an endpoint has more to be told
 
     async def run(self) -> None:
         """Tell endpoints until cancelled."""
         async with Client(float(self._delivery.timeout), AT_ONCE) as client:
             try:
                 while True:
+                    self._wake.clear()
                     try:
                         await self._round(client)
                     except Exception as error:
                         self._events.failed(error, site="", where="webhooks")
-                    await asyncio.sleep(POLL_SECONDS)
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(POLL_SECONDS):
+                            await self._wake.wait()
             finally:
                 for task in self._tasks.values():
                     task.cancel()
@@ -119,8 +126,10 @@ class Publisher:
         self._looked = ends
         return ends
 
-    def _ended(self, key: _Key, _task: asyncio.Task[None]) -> None:
+    def _ended(self, key: _Key, task: asyncio.Task[bool]) -> None:
         self._tasks.pop(key, None)
+        if not task.cancelled() and task.result():
+            self._wake.set()
 
     def _is_due(self, key: _Key, row: EndpointRow | None) -> bool:
         if row is None:
@@ -141,91 +150,118 @@ class Publisher:
 
     async def _serve(
         self, client: Client, key: _Key, endpoint: EventEndpoint, ends: Mapping[str, str]
-    ) -> None:
+    ) -> bool:
+        """Tell an endpoint for a while; whether there is more to tell it at once."""
         book = self._ledger.endpoints
         try:
-            row = await book.take(*key, self._holder, ends, self._now(), self._lease)
+            until = self._lease
+            row = await book.take(*key, self._holder, ends, self._now(), until)
             if row is None:
-                return
+                return False
+            # A kind of event that is new begins with what is written from now on.
+            turn = _Turn(row, {**ends, **row.cursors}, until, self._now())
             try:
-                await self._tell_all(client, row, endpoint, ends)
+                return await self._tell_all(client, turn, endpoint, ends)
             finally:
-                await asyncio.shield(book.note(row, self._holder, holder=None, until=None))
+                await asyncio.shield(book.note(row, self._holder, holder=None, until=None, **turn.values()))
         except Exception as error:
             self._events.failed(error, site=key[0], where="webhooks")
+            return False
 
     async def _tell_all(
-        self, client: Client, row: EndpointRow, endpoint: EventEndpoint, ends: Mapping[str, str]
-    ) -> None:
-        """Tell an endpoint all that was written up to `ends`, if it takes all and others need not wait."""
-        cursors, left = dict(row.cursors), IN_A_ROW
+        self, client: Client, turn: "_Turn", endpoint: EventEndpoint, ends: Mapping[str, str]
+    ) -> bool:
+        """Tell an endpoint all that was written up to `ends`, if it takes all and others need not wait;
+        whether there is more at once."""
+        left, site = IN_A_ROW, turn.row.site
         for kind in KINDS:
             while True:
-                page = await self._ledger.exports.page(kind, Wanted(row.site), cursors.get(kind), 1)
-                if not page.rows:
+                given = (kind, Wanted(site), turn.cursors[kind], max(1, min(left, AT_A_TIME)))
+                found = await self._ledger.exports.entries(*given)
+                if not found:
                     # Others' rows need not be looked at again.
-                    cursors[kind] = _further(cursors.get(kind), ends[kind])
+                    turn.cursors[kind] = _further(turn.cursors[kind], ends[kind])
                     break
                 if left == 0:
-                    return
-                left -= 1
-                event = await self._event(row.site, kind, page, endpoint)
-                after = {**cursors, kind: page.cursor}
-                if event is not None:
-                    if not await self._tell(client, row, endpoint, event, after):
-                        return
-                    row = replace(row, attempts=0, failing_since=None)
-                cursors = after
-        await self._ledger.endpoints.note(row, self._holder, cursors=cursors)
+                    return True
+                left -= len(found)
+                for event, cursor in await self._events_of(site, kind, found, endpoint):
+                    told = event is None or await self._tell(client, turn, endpoint, event, kind, cursor)
+                    if not told:
+                        return False
+                    turn.cursors[kind] = cursor
+        return False
 
-    async def _event(self, site: str, kind: str, page: Page, endpoint: EventEndpoint) -> Event | None:
-        held = None
+    async def _events_of(
+        self, site: str, kind: str, found: Sequence[ExportEntry], endpoint: EventEndpoint
+    ) -> list[tuple[Event | None, str]]:
+        """The event of each entry, None where the endpoint is not told of it, and the cursor behind it."""
+        held: Mapping[str, str] = {}
         if kind == "orders":
-            order = await self._ledger.orders.get(site, str(page.rows[0]["order_id"]))
-            held = None if order is None else await self._ledger.outbox.held(order.row)
-        event = event_of(site, kind, page.rows, page.cursor, held, endpoint.personal)
-        return event if event is not None and wants(endpoint, event) else None
+            numbers = [str(one.rows[0]["order_id"]) for one in found]
+            held = await self._ledger.endpoints.held(site, numbers)
+        events = []
+        for one in found:
+            why = held.get(str(one.rows[0].get("order_id")))
+            event = event_of(site, kind, one.rows, one.cursor, why, endpoint.personal)
+            events.append((event if event is not None and wants(endpoint, event) else None, one.cursor))
+        return events
 
     async def _tell(
         self,
         client: Client,
-        row: EndpointRow,
+        turn: "_Turn",
         endpoint: EventEndpoint,
         event: Event,
-        after: Mapping[str, str],
+        kind: str,
+        cursor: str,
     ) -> bool:
-        """Tell an endpoint of one event, and write down how it went; whether to go on with the next one.
-        `after` are the cursors behind it."""
+        """Tell an endpoint of one event, with the `cursor` behind it; whether to go on with the next one. How
+        far it was told is written down now and then, and before another process could take it over."""
         now = self._now()
-        # Before the call, so that no other process takes the endpoint over meanwhile.
-        if not await self._ledger.endpoints.note(row, self._holder, until=self._lease):
-            return False
+        if now >= turn.noted_at + NOTE_SECONDS or now + float(self._delivery.timeout) >= turn.until:
+            turn.noted_at, turn.until = now, self._lease
+            if not await self._ledger.endpoints.note(
+                turn.row, self._holder, until=turn.until, **turn.values()
+            ):
+                return False
         call = event_call(endpoint, event, now)
         result = await client.make(call, _nothing, Progress())
         (verdict,) = judge_each(call, result, now, repeats=True)
         status = result.status if isinstance(result, Answered) else None
         if verdict.outcome == "delivered":
-            told = {"attempts": 0, "failing_since": None, "next_at": 0.0, "sent_at": now, "last_answer": None}
-            noted = await self._ledger.endpoints.note(
-                row, self._holder, cursors=dict(after), last_status=status, **told
-            )
-            self._events.emit("event_sent", site=row.site, endpoint=row.name, type=event.type, id=event.id)
-            return noted
-        return await self._failed(row, event, verdict, status, after)
+            turn.told = {
+                "attempts": 0,
+                "failing_since": None,
+                "next_at": 0.0,
+                "sent_at": now,
+                "last_answer": None,
+                "last_status": status,
+            }
+            turn.row = replace(turn.row, attempts=0, failing_since=None)
+            name = turn.row.name
+            self._events.emit("event_sent", site=turn.row.site, endpoint=name, type=event.type, id=event.id)
+            return True
+        after = {**turn.cursors, kind: cursor}
+        failed, values = self._failed(turn.row, event, verdict, status)
+        turn.told = values
+        if failed:
+            return False
+        # It is left out.
+        turn.cursors = after
+        turn.row = replace(turn.row, attempts=0, failing_since=None)
+        return True
 
-    async def _failed(
-        self,
-        row: EndpointRow,
-        event: Event,
-        verdict: Verdict,
-        status: int | None,
-        after: Mapping[str, str],
-    ) -> bool:
+    def _failed(
+        self, row: EndpointRow, event: Event, verdict: Verdict, status: int | None
+    ) -> tuple[bool, dict[str, Any]]:
+        """Whether an endpoint that did not take an event waits for its next try, or else goes on without it;
+        and how it stands."""
         now, attempts = self._now(), row.attempts + 1
         since = row.failing_since if row.failing_since is not None else now
         schedule = self._delivery.schedule or [60]
         pause = min(LONGEST_PAUSE, max(schedule[min(attempts, len(schedule)) - 1], verdict.wait))
-        values = {
+        values: dict[str, Any] = {
             "attempts": attempts,
             "failing_since": since,
             "next_at": now + pause * (1 + JITTER * self._chance()),
@@ -234,18 +270,31 @@ class Publisher:
         }
         about = {"endpoint": row.name, "why": verdict.answer[:300] or f"status {status}"}
         if status in _REFUSED and attempts >= REFUSALS:
-            left_out = {"cursors": dict(after), "attempts": 0, "failing_since": None, "next_at": now}
-            await self._ledger.endpoints.note(row, self._holder, **values | left_out)
             fields = {**about, "type": event.type, "id": event.id, "order": event.data.get("order_id")}
             self._events.notice("event_refused", site=row.site, key=row.name, **fields)
-            return True
+            return False, values | {"attempts": 0, "failing_since": None, "next_at": now}
         if status == _GONE or now - since > DISABLED_AFTER:
             values |= {"disabled_at": now, "why": about["why"]}
             self._events.notice("endpoint_disabled", site=row.site, key=row.name, **about)
         elif attempts >= NOTICE_AFTER:
             self._events.notice("endpoint_failing", site=row.site, key=row.name, attempts=attempts, **about)
-        await self._ledger.endpoints.note(row, self._holder, **values)
-        return False
+        return True, values
+
+
+@dataclass(slots=True)
+class _Turn:
+    """An endpoint while this process tells it: `cursors` are how far, `told` is how it stands, `until` the
+    end of its lease, and `noted_at` when that was written down last."""
+
+    row: EndpointRow
+    cursors: dict[str, str]
+    until: float
+    noted_at: float
+    told: dict[str, Any] = field(default_factory=dict)
+
+    def values(self) -> dict[str, Any]:
+        """What is written down of it."""
+        return {**self.told, "cursors": dict(self.cursors)}
 
 
 async def _nothing() -> None:

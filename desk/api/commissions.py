@@ -12,7 +12,7 @@ from ...payouts.account import STATES
 from ...service.ordering.earnings import text
 from ...service.workflow import WHY_LENGTH
 from ...stores.ledger.commissions import Commission, Cursor, WantedCommissions, place
-from ...stores.ledger.exports import timestamp
+from ...stores.ledger.export_rows import timestamp
 from ..context import RequestContext
 from ..guard import NO_STORE, Refused, read_body
 from . import schemas

@@ -13,7 +13,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ...events.metrics import VERSION
-from ...postbacks.outgoing import CREDIT_EVENTS, ORDER_EVENTS, POSTBACK_EVENTS, TEST, TYPES
+from ...postbacks.outgoing import (
+    COMMISSION_EVENTS,
+    CREDIT_EVENTS,
+    HOLD_EVENTS,
+    ORDER_EVENTS,
+    PAYOUT_EVENTS,
+    POSTBACK_EVENTS,
+    TEST,
+    TYPES,
+)
 from ..context import RequestContext
 from . import commissions, exports, forget, orders, schemas
 from .operation import Operation, Parameter, routes_of
@@ -23,6 +32,9 @@ _EVENTS: Mapping[str, type[BaseModel]] = {
     **dict.fromkeys(ORDER_EVENTS, schemas.OrderEvent),
     **dict.fromkeys(CREDIT_EVENTS, schemas.CreditEvent),
     **dict.fromkeys(POSTBACK_EVENTS, schemas.PostbackEvent),
+    **dict.fromkeys(HOLD_EVENTS, schemas.HoldEvent),
+    **dict.fromkeys(COMMISSION_EVENTS, schemas.CommissionEvent),
+    **dict.fromkeys(PAYOUT_EVENTS, schemas.PayoutEvent),
     TEST: schemas.TestEvent,
 }
 _TEMPLATE = "#/components/schemas/{model}"

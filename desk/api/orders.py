@@ -24,7 +24,7 @@ from ...service.ordering.recording import Recorded
 from ...service.ordering.story import lines
 from ...stores.ledger.deliveries import Delivery, digest_of
 from ...stores.ledger.errors import LedgerError
-from ...stores.ledger.exports import timestamp
+from ...stores.ledger.export_rows import timestamp
 from ...stores.ledger.orders import StoredOrder, WantedOrders
 from ...stores.ledger.stories import Story
 from ...stores.visits import VisitsError

@@ -251,6 +251,43 @@ class PostbackEvent(Shape):
     why: str | None
 
 
+class HoldEvent(PostbackEvent):
+    """`data` of the events about a report that is held, and about its release."""
+
+    hold: str | None = Field(description="The kind of doubt, while it is held.")
+
+
+class CommissionEvent(Shape):
+    """`data` of the events about a partner's commission for an order. Amounts are decimal text, null where
+    the site has no terms."""
+
+    site: str
+    order_id: str
+    partner: str
+    currency: str
+    change: str | None = Field(description="What this adds to it; of what was settled or paid, the sum.")
+    amount: str | None = Field(description="The whole commission as it stands.")
+    state: str = Field(description="As it stands: pending, amended, approved, declined, locked or paid.")
+    part: str
+    source: str = Field(description="credit, hold, person, network, file, settlement or payout.")
+    by: str
+    why: str
+    ref: str | None = Field(description="The settlement or the payout.")
+
+
+class PayoutEvent(Shape):
+    """`data` of payout.made: the sum that a partner gets for a period."""
+
+    site: str
+    name: str
+    partner: str
+    period: str
+    currency: str
+    amount: str
+    lines: int
+    made_at: str
+
+
 class TestEvent(Shape):
     """`data` of webhook.test."""
 

@@ -11,7 +11,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
 from ...stores.ledger.audit import PROGRAM, Line, WantedLines
-from ...stores.ledger.exports import timestamp
+from ...stores.ledger.export_rows import timestamp
 from ...stores.ledger.roles import ALL_SITES
 from .auth import AgentContext, signed_in
 from .owner import ROWS, day_of, owner_page, zone_of

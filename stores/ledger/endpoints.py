@@ -5,22 +5,31 @@ No event is stored. What an endpoint has yet to be told is what the ledger has b
 not at all, whichever process wrote it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import Table, func, insert, select, update
 
 from .changes import settled
 from .connection import Connection
 from .database import Database
 from .errors import LedgerConflictError
-from .schema import decisions, endpoints, orders, postbacks
+from .schema import commission_entries, decisions, endpoints, orders, payouts, postbacks
 
 _C = endpoints.c
-_TABLES: Final = {"orders": orders, "credits": decisions, "postbacks": postbacks}
+_TABLES: Final[Mapping[str, Table]] = {
+    "orders": orders,
+    "credits": decisions,
+    "commissions": commission_entries,
+    "postbacks": postbacks,
+    "holds": postbacks,
+    "payouts": payouts,
+}
 # Behind every row of a change, whichever rows it wrote.
-_LAST: Final[Mapping[str, str]] = {"orders": "9" * 18, "credits": "9" * 18, "postbacks": "z" * 40}
+_LAST: Final[Mapping[str, str]] = {
+    kind: "z" * 40 if table is postbacks else "9" * 18 for kind, table in _TABLES.items()
+}
 
 
 def number_of(cursor: str | None) -> int:
@@ -80,9 +89,9 @@ class Endpoints:
                 first, last = number_of(since[kind]), number_of(ends[kind])
                 if last <= first:
                     continue
-                number, site = func.max(table.c.written), orders.c.site
+                number, site = func.max(table.c.written), table.c.get("site", orders.c.site)
                 query = select(site, number).where(table.c.written > first, table.c.written <= last)
-                if table is not orders:
+                if table is decisions:
                     query = query.join_from(table, orders, orders.c.id == table.c.order)
                 for name, highest in (await connection.execute(query.group_by(site))).all():
                     found.setdefault(name, {})[kind] = f"{kind}-{int(highest)}-{_LAST[kind]}"
@@ -127,6 +136,17 @@ class Endpoints:
         except LedgerConflictError:
             # Two processes saw it for the first time.
             return None
+
+    async def held(self, site: str, numbers: Sequence[str]) -> Mapping[str, str]:
+        """Those of a site's orders, by number, whose partners are not notified, each with the reason."""
+        query = (
+            select(orders.c.order_id, func.min(func.coalesce(postbacks.c.why, "in doubt")))
+            .join_from(orders, postbacks, postbacks.c.order == orders.c.id)
+            .where(orders.c.site == site, orders.c.order_id.in_(list(numbers)), postbacks.c.state == "held")
+            .group_by(orders.c.order_id)
+        )
+        async with self._db.read() as connection:
+            return {row[0]: row[1] for row in await connection.execute(query)}
 
     async def note(self, row: EndpointRow, by: str, **values: Any) -> bool:
         """Write how it stands, `by` who holds it; False if another process has taken it over."""

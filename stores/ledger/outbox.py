@@ -127,7 +127,7 @@ class Outbox:
     async def hold(self, postback: Postback, why: str, now: float) -> None:
         """Hold a claimed row of which nothing was sent: no call can tell the partner of it any more. A
         decision about the order that was to follow it waits, too, if it needs it."""
-        held = {"state": "held", "hold": "manual", "why": why, "lease_until": None}
+        held = {"state": "held", "hold": "manual", "why": why, "lease_until": None, "next_at": now}
         own = (_C.id == postback.id, _C.state == "due", _C.lease_until == postback.lease_until)
 
         async def work(tx: Connection) -> None:

@@ -150,7 +150,12 @@ def _which(site: str, partner: str, period: str, currency: str, last: int) -> li
 async def _listed(
     connection: Connection, own: Sequence[ColumnElement[bool]], limit: int = 1000
 ) -> tuple[Payout, ...]:
-    query = select(payouts).where(*own).order_by(_P.made_at.desc(), _P.name).limit(limit)
+    query = (
+        select(*(_P[name] for name in Payout.__slots__))
+        .where(*own)
+        .order_by(_P.made_at.desc(), _P.name)
+        .limit(limit)
+    )
     return tuple(Payout(**row._mapping) for row in await connection.execute(query))
 
 

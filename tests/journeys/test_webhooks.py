@@ -126,6 +126,8 @@ def test_the_documents_example_is_right_and_every_event_is_there() -> None:
     assert call.body.decode() == found["body"]
     assert call.headers["webhook-signature"] == found["webhook-signature"]
     rows = re.findall(
-        r"^\| `([a-z]+\.[a-z]+)` \| (.+?) \| `(?:order|credit|postback|site)`", text, re.MULTILINE
+        r"^\| `([a-z]+\.[a-z]+)` \| (.+?) \| `(?:order|credit|commission|postback|payout|site)`",
+        text,
+        re.MULTILINE,
     )
     assert dict(rows) == dict(TYPES)

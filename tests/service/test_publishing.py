@@ -7,21 +7,30 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 from clew.desk.api.openapi import document
 from clew.orders.model import OrderSeen
+from clew.payouts.account import Verdict
+from clew.payouts.period import Period
 from clew.postbacks.outgoing import TYPES
 from clew.service import publishing
+from clew.service.ordering.correcting import settle
+from clew.service.paying import close, pay
 from clew.service.publishing import DISABLED_AFTER, Publisher
+from clew.service.workflow import decide
 from clew.settings.model import EventEndpoint
 from clew.stores.ledger.endpoints import EndpointRow
 from receiver import Call, Receiver
-from reporting import Shop, site
+from reporting import NOW, PARTNER, Shop, site
 from standardwebhooks import Webhook
 
 D = Decimal
+TERMS = [{"name": "all", "percent": "10"}]
+PAYER = {"name": "Shop GmbH", "iban": "DE89370400440532013000", "minimum": {"EUR": "5.00"}}
+ACCOUNT = {"name": "Jürgen Blog", "iban": "FR1420041010050500013M02606"}
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OLD = "whsec_kT9vQ2xLrW7mZc4JpYb8NfHsD3gAeU6i"
 
@@ -94,8 +103,15 @@ def endpoint(crm: Receiver, **more: Any) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def opened(folder: Path, crm: Receiver, ledger: str | None = None, **more: Any) -> AsyncIterator[Shop]:
-    settings = site(api_token="t" * 20, endpoints=[endpoint(crm, **more)])
+async def opened(
+    folder: Path,
+    crm: Receiver,
+    ledger: str | None = None,
+    *,
+    of_site: Mapping[str, Any] = MappingProxyType({}),
+    **more: Any,
+) -> AsyncIterator[Shop]:
+    settings = site(api_token="t" * 20, endpoints=[endpoint(crm, **more)], **of_site)
     shop = Shop(folder, settings, ledger)
     await shop.service.open()
     # It is told what comes from now on.
@@ -378,3 +394,121 @@ async def test_endpoints_with_much_to_be_told_leave_the_others_their_turn(
 
 def test_the_openapi_document_has_every_event() -> None:
     assert set(document("/-/clew/", [])["webhooks"]) == set(TYPES)
+
+
+async def test_what_becomes_of_a_commission_is_told_up_to_its_payout(
+    tmp_path: Path, ledger_address: str, crm: Told
+) -> None:
+    own = {"partners": [{**PARTNER, "terms": TERMS, "payout": ACCOUNT}], "payer": PAYER}
+    wanted = ["commission.*", "payout.made"]
+    async with opened(tmp_path, crm, ledger_address, of_site=own, events=wanted) as shop:
+        await shop.bought("v1")
+        await shop.report(order("100.00", state="paid"), "v1")
+        await shop.bought("v2", "c2")
+        await shop.report(order("50.00", "1002", state="paid"), "v2")
+        await decided(shop, "1001", "approve")
+        await decided(shop, "1002", "decline")
+        await shop.report(order("120.00", state="paid", as_of=shop.now + 60), "v1")
+        await decided(shop, "1001", "approve")
+        settings, month = shop.service.settings.sites[0], Period.at(NOW, "UTC")
+        parts = (shop.service.ledger, settings, settings.partners[0], month, shop.now)
+        await close(*parts)
+        await pay(*parts)
+        async with telling(shop):
+            await crm.waited(7)
+        told = [(event["type"], event["data"].get("order_id")) for event in crm.events]
+        assert told == [
+            ("commission.approved", "1001"),
+            ("commission.declined", "1002"),
+            ("commission.amended", "1001"),
+            ("commission.approved", "1001"),
+            ("commission.settled", "1001"),
+            ("commission.paid", "1001"),
+            ("payout.made", None),
+        ]
+        amended, paid, payout = (crm.events[n]["data"] for n in (2, 5, 6))
+        assert (amended["change"], amended["source"]) == ("2.00", "credit")
+        assert (paid["change"], paid["amount"], paid["state"], paid["source"]) == (
+            *("12.00", "12.00", "paid", "payout"),
+        )
+        assert paid["ref"] == payout["name"]
+        assert (payout["amount"], payout["currency"], payout["lines"], payout["period"]) == (
+            *("12.00", "EUR", 1, month.name),
+        )
+        assert ACCOUNT["iban"].encode() not in b"".join(call.body for call in crm.accepted)
+
+
+async def decided(shop: Shop, number: str, verdict: Verdict) -> None:
+    stored = await shop.service.ledger.orders.get("shop", number)
+    assert stored is not None
+    known = shop.service.sites["shop"].partners.get
+    await decide(shop.service.ledger, known, stored.row, (), verdict, shop.now, by="ann", why="looked")
+    shop.now += 1
+
+
+async def test_a_hold_is_told_and_its_release_without_a_change_too(
+    tmp_path: Path, ledger_address: str, crm: Told
+) -> None:
+    async with opened(tmp_path, crm, ledger_address, events=["postback.*"]) as shop:
+        await shop.bought("v1")
+        for number in range(6):
+            await shop.report(order("10.00", f"S-{number}"), "v0")
+        await shop.report(OrderSeen("1001", D("9000.00"), "EUR", "page"), "v1")
+        (held,) = await shop.service.ledger.outbox.list("held")
+        async with telling(shop):
+            await crm.waited(1)
+            partners = shop.service.sites["shop"].partners
+            await settle(shop.service.ledger, lambda _: list(partners.values()), held.id, shop.now, by="ann")
+            await crm.waited(2)
+            await shop.deliver()
+            await crm.waited(3)
+        assert [event["type"] for event in crm.events] == [
+            "postback.held",
+            "postback.released",
+            "postback.delivered",
+        ]
+        first, released, _ = (event["data"] for event in crm.events)
+        assert (first["id"], first["hold"], released["id"], released["hold"]) == (
+            *(held.id, "amount", held.id, None),
+        )
+        assert first["why"] in released["why"]
+        assert "ann" in released["why"]
+
+
+async def test_events_are_read_and_noted_many_at_a_time(
+    tmp_path: Path, ledger_address: str, crm: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(tmp_path, crm, ledger_address, events=["order.*"]) as shop:
+        for number in range(30):
+            await shop.report(order("1.00", str(number)))
+        exports, book, trips = shop.service.ledger.exports, shop.service.ledger.endpoints, list[str]()
+
+        def counted(of: Any, name: str) -> None:
+            plain = getattr(of, name)
+
+            async def call(*given: Any, **more: Any) -> Any:
+                trips.append(name)
+                return await plain(*given, **more)
+
+            monkeypatch.setattr(of, name, call)
+
+        for name in ("take", "note", "held"):
+            counted(book, name)
+        counted(exports, "entries")
+        async with telling(shop):
+            await crm.waited(30)
+        assert [event["data"]["order_id"] for event in crm.events] == [str(n) for n in range(30)]
+        assert trips.count("entries") <= 2 * len(publishing.KINDS)
+        assert (trips.count("note"), trips.count("held")) <= (3, 2)
+
+
+async def test_a_process_that_ends_notes_how_far_it_told(tmp_path: Path, crm: Told) -> None:
+    async with opened(tmp_path, crm, events=["order.*"]) as shop:
+        for number in range(20):
+            await shop.report(order("1.00", str(number)))
+        for count in (5, 20):
+            async with telling(shop):
+                await crm.waited(count)
+        sent = [event["data"]["order_id"] for event in crm.events]
+        assert sorted(set(sent), key=int) == [str(n) for n in range(20)]
+        assert len(sent) <= 21  # the one that was under way may come twice

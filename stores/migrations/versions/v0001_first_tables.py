@@ -472,10 +472,12 @@ def _commissions() -> None:
         sa.Column("due_at", sa.Float(), nullable=True),
         sa.Column("ref", text_of(200), nullable=True),
         sa.Column("part", text_of(20), nullable=False),
+        sa.Column("written", sa.BigInteger(), server_default="0", nullable=False),
         sa.ForeignKeyConstraint(["order"], ["orders.id"], name=op.f("fk_commission_entries_order_orders")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_commission_entries")),
     )
     op.create_index("ix_commission_entries_order", "commission_entries", ["order", "id"], unique=False)
+    op.create_index("ix_commission_entries_written", "commission_entries", ["written", "id"], unique=False)
     _partial("commission_entries", "ref", ["ref", "id"], "ref IS NOT NULL")
     op.create_table(
         "commissions",
@@ -520,9 +522,11 @@ def _payouts() -> None:
         sa.Column("made_at", sa.Float(), nullable=False),
         sa.Column("creditor", sa.JSON(), nullable=False),
         sa.Column("document", text_of(), nullable=True),
+        sa.Column("written", sa.BigInteger(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_payouts")),
         sa.UniqueConstraint("site", "partner", "period", "currency", name=op.f("uq_payouts_site")),
     )
+    op.create_index(op.f("ix_payouts_written"), "payouts", ["written"], unique=False)
 
 
 def _partial(table: str, name: str, columns: list[str], where: str, sqlite: str = "") -> None:
@@ -563,14 +567,7 @@ def _postbacks() -> None:
         sa.UniqueConstraint("order", "partner", "sequence", name=op.f("uq_postbacks_order")),
     )
     op.create_index("ix_postbacks_due", "postbacks", ["state", "next_at"], unique=False)
-    op.create_index(
-        "ix_postbacks_written",
-        "postbacks",
-        ["written", "id"],
-        unique=False,
-        sqlite_where=sa.text("finished_at IS NOT NULL"),
-        postgresql_where=sa.text("finished_at IS NOT NULL"),
-    )
+    op.create_index("ix_postbacks_written", "postbacks", ["written", "id"], unique=False)
     op.create_index("ix_postbacks_newest", "postbacks", ["state", "created_at"], unique=False)
     newest = ["site", "state", "created_at", "partner"]
     op.create_index("ix_postbacks_newest_of_site", "postbacks", newest, unique=False)
@@ -696,7 +693,7 @@ def _rest() -> None:
 
 # What gives a row the number of its last change: see `stores/ledger/changes.py`. Rows that are copied keep
 # theirs.
-_NEXT = "UPDATE {0} SET written = (SELECT max(written) + 1 FROM {0}) WHERE id = NEW.id"
+_NEXT = "UPDATE {0} SET written = (SELECT max(written) + 1 FROM {0}) WHERE rowid = NEW.rowid"
 _NUMBERING = {
     "sqlite": (
         f"CREATE TRIGGER orders_added AFTER INSERT ON orders WHEN NEW.written = 0 "
@@ -709,6 +706,15 @@ _NUMBERING = {
         f"AND NEW.finished_at IS NOT NULL BEGIN {_NEXT.format('postbacks')}; END",
         f"CREATE TRIGGER postbacks_ended AFTER UPDATE OF finished_at ON postbacks "
         f"WHEN NEW.finished_at IS NOT NULL BEGIN {_NEXT.format('postbacks')}; END",
+        f"CREATE TRIGGER postbacks_held AFTER INSERT ON postbacks WHEN NEW.written = 0 "
+        f"AND NEW.finished_at IS NULL AND NEW.hold IS NOT NULL BEGIN {_NEXT.format('postbacks')}; END",
+        f"CREATE TRIGGER postbacks_released AFTER UPDATE OF hold ON postbacks "
+        f"WHEN NEW.finished_at IS NULL AND NEW.hold IS NOT OLD.hold "
+        f"BEGIN {_NEXT.format('postbacks')}; END",
+        f"CREATE TRIGGER commission_entries_added AFTER INSERT ON commission_entries WHEN NEW.written = 0 "
+        f"BEGIN {_NEXT.format('commission_entries')}; END",
+        f"CREATE TRIGGER payouts_added AFTER INSERT ON payouts WHEN NEW.written = 0 "
+        f"BEGIN {_NEXT.format('payouts')}; END",
     ),
     "postgresql": (
         """
@@ -728,5 +734,15 @@ _NUMBERING = {
         "WHEN (NEW.written = 0 AND NEW.finished_at IS NOT NULL) EXECUTE FUNCTION clew_number()",
         "CREATE TRIGGER postbacks_ended BEFORE UPDATE OF finished_at ON postbacks FOR EACH ROW "
         "WHEN (NEW.finished_at IS NOT NULL) EXECUTE FUNCTION clew_number()",
+        "CREATE TRIGGER postbacks_held BEFORE INSERT ON postbacks FOR EACH ROW "
+        "WHEN (NEW.written = 0 AND NEW.finished_at IS NULL AND NEW.hold IS NOT NULL) "
+        "EXECUTE FUNCTION clew_number()",
+        "CREATE TRIGGER postbacks_released BEFORE UPDATE OF hold ON postbacks FOR EACH ROW "
+        "WHEN (NEW.finished_at IS NULL AND NEW.hold IS DISTINCT FROM OLD.hold) "
+        "EXECUTE FUNCTION clew_number()",
+        "CREATE TRIGGER commission_entries_added BEFORE INSERT ON commission_entries FOR EACH ROW "
+        "WHEN (NEW.written = 0) EXECUTE FUNCTION clew_number()",
+        "CREATE TRIGGER payouts_added BEFORE INSERT ON payouts FOR EACH ROW WHEN (NEW.written = 0) "
+        "EXECUTE FUNCTION clew_number()",
     ),
 }

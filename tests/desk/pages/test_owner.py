@@ -217,7 +217,7 @@ async def test_networks_show_the_share_delivered_and_the_last_error(desk: DeskSe
     desk.clock.ahead = 300
     page = (await (await desk.agent()).get("desk/networks")).text
     (line,) = rows_of(page)
-    assert line.startswith("own call anna 1 0 1 0 0 1 50.0 % 5 min 3 0.00 EUR dead, status 400")
+    assert line.startswith("own call anna 1 0 1 0 0 0 1 50.0 % 5 min 3 0.00 EUR dead, status 400")
     assert "said dead" in line
 
 
