@@ -1,5 +1,5 @@
-"""What it costs to render the calls to networks, every call of the catalogue as its example; and what the
-owner's pages cost."""
+"""What it costs to render the calls to networks, every call of the catalogue as its example; how fast
+endpoints are told of events; and what the owner's pages cost."""
 
 import random
 import statistics
@@ -13,13 +13,18 @@ from options import Options
 from owner import bench_owner
 from report import Section, table
 
+from events import bench_events
+
 TURNS = 200  # of each call in a round
 
 
 def bench_money(options: Options) -> Section:
-    """Both."""
-    found = [measure_calls(options), bench_owner(options)]
-    return Section(found[0].figures | found[1].figures, "\n".join(one.table for one in found))
+    """All of it."""
+    found = [measure_calls(options), bench_events(options), bench_owner(options)]
+    figures: dict[str, float] = {}
+    for one in found:
+        figures |= one.figures
+    return Section(figures, "\n".join(one.table for one in found))
 
 
 def measure_calls(options: Options) -> Section:
