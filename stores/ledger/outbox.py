@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from sqlalchemy import func, or_, select, union_all, update
+from sqlalchemy import func, select, union_all, update
 
 from ...postbacks.approvals import told_again
 from ...postbacks.due import VERDICTS, Plan
@@ -169,14 +169,14 @@ class Outbox:
         return await self._db.transact(work)
 
     async def claim_accepted(self, now: float, until: float, *, limit: int) -> tuple[Postback, ...]:
-        """Lease accepted rows whose outcome is to be asked for now."""
+        """Lease accepted rows whose outcome is to be asked for now, and again when the lease ends."""
         due = (_C.state == "accepted", _C.next_at <= now)
-        free = or_(_C.lease_until.is_(None), _C.lease_until <= now)
-        ids = select(_C.id).where(*due, free).order_by(_C.next_at).limit(limit)
+        ids = select(_C.id).where(*due).order_by(_C.next_at).limit(limit)
 
         async def work(tx: Connection) -> tuple[Postback, ...]:
             found = [row.id for row in await tx.execute(ids.with_for_update(skip_locked=True))]
-            leased = update(postbacks_table).where(_C.id.in_(found)).values(lease_until=until)
+            again = {"lease_until": until, "next_at": until}
+            leased = update(postbacks_table).where(_C.id.in_(found)).values(**again)
             rows = (await tx.execute(leased.returning(*postbacks_table.c))).all() if found else []
             return tuple(postback_of(row) for row in rows)
 
@@ -191,7 +191,7 @@ class Outbox:
 
     async def next_result(self) -> float | None:
         """When an outcome is to be asked for next; None if none is."""
-        due = select(func.min(func.coalesce(_C.lease_until, _C.next_at))).where(_C.state == "accepted")
+        due = select(func.min(_C.next_at)).where(_C.state == "accepted")
         async with self._db.read() as connection:
             found: float | None = await connection.scalar(due)
         return found

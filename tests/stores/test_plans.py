@@ -20,7 +20,9 @@ from clew.stores.ledger.calls import Calls
 from clew.stores.ledger.conversations import Conversations
 from clew.stores.ledger.customers import Customers
 from clew.stores.ledger.database import Database
+from clew.stores.ledger.endpoints import Endpoints
 from clew.stores.ledger.engines import database_at
+from clew.stores.ledger.exports import Exports, Wanted
 from clew.stores.ledger.forgetting import Forgetting, Person
 from clew.stores.ledger.inbox import Inbox
 from clew.stores.ledger.lists import Lists, WantedList
@@ -42,7 +44,7 @@ NOW = 1_800_000_000.0
 Ask = Callable[[Database], Awaitable[Any]]
 _ALL = re.compile(
     r"SCAN (orders|order_numbers|placements|sightings|decisions|shares|postbacks|attempts|conversations|"
-    r"messages|commissions|commission_entries)\b"
+    r"messages|commissions|commission_entries|payouts)\b"
 )
 
 
@@ -147,6 +149,12 @@ FOUND_BY_AN_INDEX: dict[str, Ask] = {
     "how many": lambda db: Outbox(db).counts(),
     "how many wait": lambda db: Outbox(db).counts_by_site(["shop"]),
     "attempts": lambda db: Outbox(db).attempts("pb_1"),
+    "when an outcome is asked for": lambda db: Outbox(db).next_result(),
+    "outcomes to ask for": lambda db: Outbox(db).claim_accepted(NOW, NOW + 9, limit=9),
+    "events of holds": lambda db: Exports(db).entries("holds", Wanted("shop"), None, 100),
+    "events of commissions": lambda db: Exports(db).entries("commissions", Wanted("shop"), None, 100),
+    "events of payouts": lambda db: Exports(db).entries("payouts", Wanted("shop"), None, 100),
+    "held orders of events": lambda db: Endpoints(db).held("shop", ["1", "2"]),
     "report of a site": lambda db: Reports(db).orders(OrderFilter(site="shop"), 100),
     "report of a partner": lambda db: Reports(db).orders(OrderFilter(partner="blog"), 100),
     "report of a site's partner": lambda db: Reports(db).orders(
