@@ -29,7 +29,7 @@ STEP: Final = 250
 _PLACE = re.compile(r"(\d{1,12}\.\d{1,9})_(\d{1,18})", re.ASCII)
 _COLUMNS: Final = (
     *("site", "order", "placed_at", "total", "currency", "refunded", "state", "channel", "partner", "part"),
-    *("commission", "commission_state", "reason", "held"),
+    *("commission", "commission_currency", "commission_state", "reason", "held"),
 )
 
 
@@ -152,9 +152,10 @@ def _lines(order: ListedOrder, placed: str) -> Sequence[Sequence[Cell]]:
     named = (order.site, order.spelling or order.order_id, placed)
     money = (order.total, order.currency, order.refunded, order.state, order.channel)
     parts: list[tuple[Cell, ...]] = [
-        (one.partner, one.part, one.commission, ", ".join(one.states) or None) for one in order.parts
+        (one.partner, one.part, one.commission, one.currency, ", ".join(one.states) or None)
+        for one in order.parts
     ]
-    return [[*named, *money, *part, order.reason, order.held] for part in parts or [(None,) * 4]]
+    return [[*named, *money, *part, order.reason, order.held] for part in parts or [(None,) * 5]]
 
 
 routes: list[BaseRoute] = [

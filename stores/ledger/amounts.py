@@ -55,10 +55,10 @@ def money(found: Any, currency: str | None) -> Decimal:
 
 
 def of_share() -> ColumnElement[bool]:
-    """Joins a share's commission, as it stands, to the order's share. There is one for each currency that the
-    order had; those of others come to nothing."""
+    """Joins the commissions of a share to it: one for each currency that the commission had; those of others
+    than the present one come to nothing."""
     own = commissions.c
-    return and_(own.order == orders.c.id, own.partner == shares.c.partner, own.currency == orders.c.currency)
+    return and_(own.order == orders.c.id, own.partner == shares.c.partner)
 
 
 def amount_of(row: Any, parts: Mapping[int, Sequence[Decimal]]) -> Decimal:

@@ -52,12 +52,13 @@ class WantedList:
 @dataclass(frozen=True, slots=True)
 class Part:
     """A partner's part of an order, from 0 to 1, and its commission as it stands: decimal text, None without
-    terms. `states` are those of the commission (`payouts.account.State`), one for each currency that it had;
-    those of others than the order's come to nothing."""
+    terms, in `currency`, which may be another one than the order's (`[sites.net]`). `states` are those of the
+    commission (`payouts.account.State`), one for each currency that it had."""
 
     partner: str
     part: str
     commission: str | None
+    currency: str | None = None
     states: tuple[str, ...] = ()
 
 
@@ -220,21 +221,21 @@ async def _listed(connection: Connection, rows: Sequence[int]) -> tuple[ListedOr
     found = (await connection.execute(query)).all()
     parts: defaultdict[int, list[Part]] = defaultdict(list)
     states: defaultdict[tuple[int, str], list[str]] = defaultdict(list)
-    earned: dict[tuple[int, str, str], str] = {}
+    earned: dict[tuple[int, str], tuple[str, str]] = {}
     own = select(_C.order, _C.partner, _C.currency, _C.state, _C.amount).where(_C.order.in_(rows))
     for one in await connection.execute(own.order_by(_C.currency)):
         states[one.order, one.partner].append(one.state)
-        if one.amount is not None:
-            earned[one.order, one.partner, one.currency] = f"{decimal(one.amount, one.currency):f}"
-    currencies = {row.id: row.currency or "" for row in found}
+        # Of several, those of earlier currencies were taken back.
+        if one.amount is not None and (one.state != "declined" or (one.order, one.partner) not in earned):
+            earned[one.order, one.partner] = f"{decimal(one.amount, one.currency):f}", one.currency
     columns = (_S.decision, _S.order, _S.partner, _S.part)
     decided = [row.decision for row in found if row.decision is not None]
     for share in await connection.execute(
         select(*columns).where(_S.decision.in_(decided)).order_by(_S.decision, _S.place)
     ):
-        commission = earned.get((share.order, share.partner, currencies[share.order]))
+        commission, currency = earned.get((share.order, share.partner), (None, None))
         own_states = tuple(states[share.order, share.partner])
-        parts[share.decision].append(Part(share.partner, share.part, commission, own_states))
+        parts[share.decision].append(Part(share.partner, share.part, commission, currency, own_states))
     held = select(_P.order, _P.why).where(_P.order.in_(rows), _IS_HELD)
     why = {row.order: row.why or "in doubt" for row in await connection.execute(held)}
     return tuple(

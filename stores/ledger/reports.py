@@ -227,7 +227,6 @@ async def _added(
                 orders=row.orders,
                 main=int(row.main),
                 total=money(row.total, row.currency),
-                commission=_whole(row, "commission", row.currency),
                 reported=row.reported,
                 reported_total=_whole(row, "told", row.told_currency),
                 waiting=int(row.waiting),
@@ -235,6 +234,14 @@ async def _added(
             ),
         )
         for row in await connection.execute(_summed(wanted, conditions))
+    ]
+    found += [
+        (
+            (row.partner, row.channel, row.currency),
+            _Amounts(commission=_whole(row, "commission", row.currency)),
+        )
+        for row in await connection.execute(_earned(wanted, conditions))
+        if row.commission or row.commission_rest
     ]
     rows = (await connection.execute(_single(wanted, conditions))).all()
     parts = await parts_of(connection, {row.decision for row in rows if row.part not in (None, "1")})
@@ -252,12 +259,11 @@ def _summed(wanted: OrderFilter, conditions: Sequence[ColumnElement[bool]]) -> S
         select(
             *(orders.c[name] for name in own),
             *(shares.c[name] for name in shared),
-            commissions.c.amount.label("commission"),
             _STATE.label("call"),
             _of_last(_TOLD["amount"].as_string(), "delivered").label("told"),
             _of_last(_TOLD["currency"].as_string(), "delivered").label("told_currency"),
         )
-        .select_from(_credited(wanted).outerjoin(commissions, of_share()))
+        .select_from(_credited(wanted))
         .where(*conditions)
         .cte("each_order")
         # Else the postbacks are looked up again for each of the sums.
@@ -271,12 +277,19 @@ def _summed(wanted: OrderFilter, conditions: Sequence[ColumnElement[bool]]) -> S
         func.count().label("orders"),
         count(func.coalesce(each.place, NONE) == NONE).label("main"),
         func.sum(case((sale, units(each.total)), else_=NONE)).label("total"),
-        *_exactly(each.commission, "commission"),
         func.count(each.told).label("reported"),
         *_exactly(units(each.told), "told"),
         count(waits).label("waiting"),
         count(func.coalesce(each.call, "") == "refused").label("refused"),
     ).group_by(*line)
+
+
+def _earned(wanted: OrderFilter, conditions: Sequence[ColumnElement[bool]]) -> Select[Any]:
+    """What partners earn by the orders, by the currency in which they are paid."""
+    line = (shares.c.partner, orders.c.channel, commissions.c.currency)
+    query = select(*line, *_exactly(commissions.c.amount, "commission"))
+    joined = _credited(wanted).join(commissions, of_share())
+    return query.select_from(joined).where(*conditions).group_by(*line)
 
 
 def _single(wanted: OrderFilter, conditions: Sequence[ColumnElement[bool]]) -> Select[Any]:

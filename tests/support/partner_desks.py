@@ -60,6 +60,7 @@ async def order(
     *,
     days: float = 0,
     visitor: str | None = None,
+    currency: str = "EUR",
     **more: Any,
 ) -> StoredOrder:
     """An order of a visitor whom the partner referred, placed some days ago."""
@@ -70,7 +71,7 @@ async def order(
     seen = OrderSeen(
         number,
         Decimal(total),
-        "EUR",
+        currency,
         "api",
         **{"spelling": number, "placed_at": now, "email_hash": "e" * 64, **more},
     )

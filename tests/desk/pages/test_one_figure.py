@@ -75,6 +75,30 @@ def _weeks(desk: DeskServer) -> Weeks:
     return Weeks.until(desk.service.clock.now(), WEEKS, desk.service.sites["shop"].zone)
 
 
+async def test_a_commission_counts_in_the_currency_in_which_it_is_paid(tmp_path: Path) -> None:
+    """An order in dollars of which a partner earns euros: no page takes one for the other."""
+    more = {**SETTINGS, "net": {"currency": "EUR", "rates": {"USD": "0.5"}}}
+    async with desk_server(tmp_path, more=more, hold={"amounts": False}) as desk:
+        await order(desk, "1001", "100.00", currency="USD")
+        await order(desk, "1002", "10.00")
+        agent = await desk.agent()
+        lines = {row["order"]: row for row in sheet_of(await agent.get("desk/orders.csv"))}
+        assert (lines["1001"]["commission"], lines["1001"]["commission_currency"]) == ("5.00", "EUR")
+        assert "5.00 EUR" in (await agent.get("desk/orders")).text
+        for path in ("revenue.csv", "partners.csv"):
+            rows = {row["currency"]: row for row in sheet_of(await agent.get(f"desk/{path}"))}
+            assert (rows["EUR"]["commission"], rows["EUR"]["orders"]) == ("6.00", "1"), path
+            assert (rows["USD"]["commission"], rows["USD"]["orders"]) == ("0.00", "1"), path
+        found = await Reports(desk.service.ledger.db).sums(OrderFilter("shop", "anna"))
+        assert {one.currency: (one.orders, one.commission) for one in found} == {
+            "EUR": (1, Decimal(6)),
+            "USD": (1, Decimal(0)),
+        }
+        page = (await (await by_link(desk)).get("desk/partner/")).text
+        assert page.count("€6.00") >= 3  # this week, this month, and the table
+        assert "$5.00" not in page
+
+
 async def test_a_partners_week_and_its_weeks_in_a_table_say_the_same(desk: DeskServer) -> None:
     """Orders and commission of this week, above as sums by state and below in the table."""
     page = (await (await by_link(desk)).get("desk/partner/")).text
