@@ -68,6 +68,7 @@ class ProviderWebhook(_Table):
     encoded: Literal["json", "form"] = "json"
     challenge: Expression | None = None
     answer: Mapping[str, Any] = {}
+    link_in_answer: str = ""
     own: bool = False
     reads: tuple[TalkRead, ...] = ()
 

@@ -25,6 +25,7 @@ from ..settings.loader import Loader
 from ..settings.model import Partner, Settings, Site
 from ..settings.platforms import platform_of, with_platform
 from ..settings.wording import Wording
+from .policies import forbidden_chats
 from .reachable import unreachable, unusable_stores
 from .terminal import open_console
 
@@ -94,7 +95,8 @@ def check_command(
 
 
 async def _unusable(settings: Settings) -> list[Wording]:
-    return [*await unusable_stores(settings), *await unreachable(settings)]
+    stores, shops = await unusable_stores(settings), await unreachable(settings)
+    return [*stores, *shops, *await forbidden_chats(settings)]
 
 
 def load_or_exit(config: Path, need_upstream: bool = False) -> Settings:

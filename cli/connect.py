@@ -50,6 +50,9 @@ def connect_command(
         waited = Waited("order", understood, _is_order, "Place a test order, or send a test.")
     for line in lines:
         print_line(line)
+    if provider is not None and is_set:
+        for line in connect_chat.agents_link(settings, chosen, Clock().now()):
+            print_line(line)
     if not is_set:
         fail(f"\nThen `clew reload --config {config}`, and call this again: it waits for the first webhook.")
     if timeout:

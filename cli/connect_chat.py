@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from ..chat.providers import Provider
-from ..settings.model import Site
+from ..service.order_links import DAYS, OrderLink, order_link_address
+from ..settings.model import Settings, Site
 from ..settings.wording import fresh_secret
 from ..stores.ledger.deliveries import Delivery
 
@@ -50,6 +51,17 @@ def _ids(site: Site, name: str, provider: Provider) -> Iterator[str]:
             yield f'ids.{key} = "{given[key]}"'
         elif one.default is None:
             yield f'ids.{key} = "…"  # {one.about}'
+
+
+def agents_link(settings: Settings, site: Site, now: float) -> Iterator[str]:
+    """The lines with the link by which agents record orders without a command."""
+    try:
+        address = order_link_address(settings, site.name, OrderLink("", "agent", int(now) + DAYS * 86400))
+    except ValueError:
+        return
+    yield f"Or agents open this link, valid for {DAYS} days, and type the order there. It is for them alone."
+    yield "Put &conversation= and the provider's placeholder for the conversation's id behind it:"
+    yield f"  {address}"
 
 
 def understood(one: Delivery) -> Iterator[str]:

@@ -21,6 +21,7 @@ from .check import print_problems
 from .terminal import open_console
 
 if TYPE_CHECKING:
+    from ..survey.chats import ChatFound
     from ..survey.obstacles import Obstacle
     from ..survey.survey import Findings, Step
 
@@ -165,12 +166,29 @@ def _report(console: Console, findings: "Findings") -> None:
     if findings.chats:
         names = ", ".join(findings.chats)
         _line(console, "yellow", "!", f"another chat is on the pages: {names}")
-        _line(console, "cyan", " ", "→ take it out, or hide one of the two: visitors would see both")
+        if findings.chat is None:
+            _line(console, "cyan", " ", "→ take it out, or hide one of the two: visitors would see both")
+        else:
+            _report_chat(console, findings.chat)
     if proposal.consents:
         tools = ", ".join(proposal.consents)
         _line(console, "green", "✓", f'visitors are asked for consent ({tools}): so does clew, mode = "ask"')
     if proposal.networks:
         _line(console, "green", "✓", f"tags of networks: {', '.join(proposal.networks)}")
+
+
+def _report_chat(console: Console, chat: "ChatFound") -> None:
+    """How to keep the shop's chat, and what the pages' policies forbid of it."""
+    hint = "to keep it, take its code out of the pages, clew loads it (docs/chat.md):"
+    _line(console, "cyan", " ", f"→ {hint} {chat.settings}")
+    for directive, hosts in chat.forbidden.items():
+        _line(
+            console,
+            "yellow",
+            "!",
+            f"a policy ({directive}) forbids {' '.join(hosts)}, which {chat.title} needs",
+        )
+        _line(console, "cyan", " ", '→ add them to the shop\'s policy, or set csp = "extend" in [sites.chat]')
 
 
 def _grouped(steps: Iterable["Step"]) -> list[tuple["Obstacle", list[str]]]:

@@ -139,6 +139,8 @@ RULES: Final[Mapping[str, Rule]] = {
     "GET /audit": Rule("owner", "the audit trail"),
     "GET /audit.csv": Rule("owner", "the audit trail as CSV", audit="export.audit"),
     "GET /audit.ndjson": Rule("owner", "the audit trail as ndjson", audit="export.audit"),
+    "GET /chat-order": Rule("anyone", "the form of a link for agents of another company's chat"),
+    "POST /chat-order": Rule("anyone", "record an order by such a link"),
     "GET /partner/enter": Rule("anyone", "open a partner's link"),
     "GET /partner/login": Rule("anyone", "the login form of partners"),
     "POST /partner/login": Rule("anyone", "log in as a partner"),

@@ -6,8 +6,9 @@ a link of one site is nothing at another.
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
@@ -33,22 +34,23 @@ class PartnerLink:
     until: int
 
 
-class PartnerLinks:
-    """Makes and reads the links of one site. It reads those that were made with a previous secret, too."""
+class Sealed:
+    """Makes and reads the tokens of one site and `purpose`. It reads those that were made with a previous
+    secret, too."""
 
-    def __init__(self, settings: Settings, site: str) -> None:
+    def __init__(self, purpose: str, settings: Settings, site: str) -> None:
         secrets = [settings.secret, *settings.previous_secrets]
-        self._ciphers = [AESSIV(_key(one.get_secret_value())) for one in secrets]
-        self._bound = [b"clew partner link 1", site.encode("utf-8")]
+        self._ciphers = [AESSIV(_key(one.get_secret_value(), purpose)) for one in secrets]
+        self._bound = [f"{purpose} 1".encode(), site.encode("utf-8")]
 
-    def token(self, link: PartnerLink) -> str:
-        """What the link's address has in it: letters, digits, `-` and `_`."""
-        said = json.dumps([link.partner, link.generation, link.until], separators=(",", ":"))
-        sealed = self._ciphers[0].encrypt(said.encode("utf-8"), self._bound)
+    def token(self, said: Sequence[object]) -> str:
+        """A token with these plain values: letters, digits, `-` and `_`."""
+        text = json.dumps(said, separators=(",", ":"))
+        sealed = self._ciphers[0].encrypt(text.encode("utf-8"), self._bound)
         return urlsafe_b64encode(sealed).decode("ascii").rstrip("=")
 
-    def open(self, token: str) -> PartnerLink | None:
-        """The link of a token; None if it was not made by this site's secret. Its end is not looked at."""
+    def open(self, token: str) -> list[Any] | None:
+        """The values in a token; None if it was not made by this site's secret."""
         if len(token) > LONGEST or not token.isascii():
             return None
         try:
@@ -60,14 +62,31 @@ class PartnerLinks:
             return None
         for cipher in self._ciphers:
             try:
-                return PartnerLink(*json.loads(cipher.decrypt(sealed, self._bound)))
+                found: list[Any] = json.loads(cipher.decrypt(sealed, self._bound))
             except InvalidTag:
                 continue
+            return found
         return None
 
 
-def _key(secret: str) -> bytes:
-    return HKDF(SHA256(), 64, None, b"clew partner link").derive(secret.encode("utf-8"))
+def _key(secret: str, purpose: str) -> bytes:
+    return HKDF(SHA256(), 64, None, purpose.encode()).derive(secret.encode("utf-8"))
+
+
+class PartnerLinks:
+    """Makes and reads the links of one site."""
+
+    def __init__(self, settings: Settings, site: str) -> None:
+        self._sealed = Sealed("clew partner link", settings, site)
+
+    def token(self, link: PartnerLink) -> str:
+        """What the link's address has in it: letters, digits, `-` and `_`."""
+        return self._sealed.token([link.partner, link.generation, link.until])
+
+    def open(self, token: str) -> PartnerLink | None:
+        """The link of a token; None if it was not made by this site's secret. Its end is not looked at."""
+        said = self._sealed.open(token)
+        return None if said is None else PartnerLink(*said)
 
 
 def link_address(settings: Settings, site: str, token: str, base: str | None = None) -> str:

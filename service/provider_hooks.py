@@ -1,7 +1,7 @@
 """Webhooks of chat providers: checked, read by the provider's entry, and kept as conversations and orders."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, Literal
@@ -16,6 +16,7 @@ from ..chat.webhooks import ProviderWebhook
 from ..events.events import Events
 from ..orders.signatures import SignatureError, check_signature
 from ..referral.visitor import Talked, Visitor
+from ..settings.model import Settings
 from ..stores.ledger.books import Ledger
 from ..stores.ledger.deliveries import Delivery, Outcome, digest_of
 from ..stores.ledger.errors import LedgerError
@@ -27,6 +28,7 @@ from .chat_orders import ChatOrders
 from .clock import Clock
 from .conversations import page_of, partner_of
 from .limits import Limits
+from .order_links import TALK_DAYS, OrderLink, order_link_address
 from .site import SiteRuntime
 
 BODY_LIMIT: Final = 512 * 1024
@@ -89,7 +91,9 @@ class ProviderHooks:
         hub: Hub,
         events: Events,
         clock: Clock,
+        settings: Callable[[], Settings],
     ) -> None:
+        self._settings = settings
         self._ledger = ledger
         self._visits = visits
         self._talks = talks
@@ -159,7 +163,22 @@ class ProviderHooks:
                 result = "order" if summary.get("order") else "talk"
         await self._note(site, name, event, result, summary)
         text = "it says nothing about a conversation" if result == "ignored" else "recorded"
-        return Heeded(200, result, text, webhook.answer or None)
+        answer: Mapping[str, Any] = webhook.answer
+        if event == webhook.link_in_answer and said:
+            answer = {**answer, **self._link(site, said[0])}
+        return Heeded(200, result, text, answer or None)
+
+    def _link(self, site: SiteRuntime, one: Told | Present) -> dict[str, Any]:
+        """The link by which the agent of this conversation records an order, as JivoChat shows it."""
+        if isinstance(one, Present):
+            return {}
+        until = int(self._clock.now()) + TALK_DAYS * 86400
+        link = OrderLink(one.conversation, one.agent or "?", until)
+        try:
+            address = order_link_address(self._settings(), site.name, link)
+        except ValueError:
+            return {}
+        return {"custom_data": [{"title": "clew", "content": "Record an order", "link": address}]}
 
     # -- one conversation
 

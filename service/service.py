@@ -227,6 +227,7 @@ class Service:
             self.hub,
             self.events,
             self.clock,
+            lambda: self.settings,
         )
         self.provider_pages = ProviderPages(
             self.ledger,

@@ -11,6 +11,7 @@ from ..injector.charsets import decoded
 from ..referral.catalogue import Catalogue
 from ..settings.model import PageType
 from ..settings.platforms import PageTypes, Platform, platforms
+from .chats import ChatFound, chat_of
 from .draft import Proposal
 from .fetch import Answer, Shop, Unreachable
 from .kinds import Kinds, candidates, page_types, seen_as
@@ -48,12 +49,14 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """The result of a survey. `own_name` is the origin that the shop uses for itself, if it is another."""
+    """The result of a survey. `own_name` is the origin that the shop uses for itself, if it is another;
+    `chat` is the first of `chats` that clew can load itself."""
 
     proposal: Proposal
     steps: tuple[Step, ...]
     chats: tuple[str, ...]
     own_name: str | None = None
+    chat: ChatFound | None = None
 
     @property
     def origin(self) -> str:
@@ -97,7 +100,8 @@ async def survey(
     looks = visits.looks
     named = name_platform(looks, shop.cookies)
     proposal = _proposal(home.look, looks, named, catalogue, shop)
-    return Findings(proposal, tuple(visits.steps), chats_on(looks), home.look.own_name)
+    chats = chats_on(looks)
+    return Findings(proposal, tuple(visits.steps), chats, home.look.own_name, chat_of(chats, looks))
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,6 +121,14 @@ class ProviderTalks:
             row = (await connection.execute(select(*CONVERSATION).where(*mine))).first()
         return None if row is None else conversation_of(row)
 
+    async def newest(self, site: str, provider: str, visitor: str) -> Conversation | None:
+        """The visitor's newest conversation there."""
+        mine = (_C.site == site, _C.provider == provider, _C.visitor == visitor)
+        query = select(*CONVERSATION).where(*mine).order_by(_C.started_at.desc()).limit(1)
+        async with self._db.read() as connection:
+            row = (await connection.execute(query)).first()
+        return None if row is None else conversation_of(row)
+
     async def running(self, now: float) -> dict[str, int]:
         """How many of the visitors' conversations run at each site."""
         live = (_C.state == "open", _C.provider.is_not(None), _C.updated_at > now - TALK_IDLE)

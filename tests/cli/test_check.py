@@ -6,6 +6,7 @@ import pytest
 import typer
 from clew.cli import app
 from clew.cli.check import load_or_exit
+from small_shops import SmallShop, html
 from typer.testing import CliRunner
 
 GOOD = 'secret = "kT9vQ2xLrW7mZc4JpYb8NfHsD3gAeU6iXoR5tVnB"\n[[sites]]\nname = "shop"\n'
@@ -148,3 +149,29 @@ def test_check_says_why_a_network_gets_no_orders(config: Path, network: str, why
     result = CliRunner().invoke(app, ["check", "--config", str(config)])
     assert result.exit_code == 1
     assert why in " ".join(result.output.split())
+
+
+def test_what_a_home_pages_policies_forbid_of_the_chat_is_named(tmp_path: Path) -> None:
+    meta = """<meta http-equiv="Content-Security-Policy" content="frame-src 'none'">"""
+    page = html("Tea", meta, ("Content-Security-Policy", "script-src 'self'"))
+    config = tmp_path / "clew.toml"
+    with SmallShop({"/": page}) as shop:
+        for csp, count in (("report", 2), ("extend", 0)):
+            config.write_text(
+                f"""
+secret = "kT9vQ2xLrW7mZc4JpYb8NfHsD3gAeU6iXoR5tVnB"
+[[sites]]
+name = "shop"
+upstream = "{shop.address}"
+[sites.chat]
+provider = "crisp"
+ids.website_id = "5f9d3b0c-8a7e-4d5c-9b3a-29181706f5e4"
+csp = "{csp}"
+"""
+            )
+            done = CliRunner().invoke(app, ["check", "--config", str(config)])
+            assert done.exit_code == 0, done.output
+            assert done.output.count("the policy of the home page") == count
+            if count:
+                assert "(script-src) forbids https://client.crisp.chat" in done.output
+                assert "(frame-src) forbids https://game.crisp.chat" in done.output

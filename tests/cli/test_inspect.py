@@ -302,3 +302,46 @@ def test_a_platform_by_one_sign_is_a_guess_and_marked_so(file: Path) -> None:
     text = file.read_text()
     assert '# platform = "opencart"' in text
     assert "127.0.0.1" not in text.partition("upstream")[0].partition("[[sites]]")[2]
+
+
+def test_the_chat_of_a_shop_is_named_with_its_ids_and_what_policies_forbid_of_it(file: Path) -> None:
+    website = "5f9d3b0c-8a7e-4d5c-9b3a-29181706f5e4"
+    head = (
+        f'<script>window.$crisp=[];window.CRISP_WEBSITE_ID="{website}";</script>'
+        '<script src="https://client.crisp.chat/l.js"></script>'
+        """<meta http-equiv="Content-Security-Policy" content="frame-src 'self'">"""
+    )
+    policy = ("Content-Security-Policy", "connect-src 'self' https://client.crisp.chat")
+    with SmallShop({"/": html(SHOP, head, policy)}) as shop:
+        output = run(shop.address, file, "--pages", "1").output
+    assert f'provider = "crisp", ids = {{ website_id = "{website}" }}' in output
+    assert (
+        "a policy (connect-src) forbids https://client.relay.crisp.chat wss://client.relay.crisp.chat"
+        in output
+    )
+    assert "a policy (frame-src) forbids https://game.crisp.chat, which Crisp needs" in output
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        ('<script src="https://code.tidio.co/abcdefghijklmnopqrstuvwxyz012345.js"></script>', "public_key"),
+        (
+            '<script>__lc = {}; __lc.license = 1520;</script><script src="https://cdn.livechatinc.com/tracking.js"></script>',
+            'license = "1520"',
+        ),
+        (
+            '<script src="https://embed.tawk.to/5f9d3b0c8a7e6d5c4b3a2918/1hg2"></script>',
+            'property_id = "5f9d3b0c8a7e6d5c4b3a2918", widget_id = "1hg2"',
+        ),
+        (
+            '<script src="https://static.zdassets.com/ekr/snippet.js?key=5f9d3b0c-8a7e-4d5c-9b3a-29181706f5e4"></script>',
+            'provider = "zendesk_messaging"',
+        ),
+        ('<script src="https://widget.intercom.io/widget/ab12cd34"></script>', 'app_id = "ab12cd34"'),
+    ],
+)
+def test_ids_of_chats_are_read_from_their_loaders(file: Path, script: str, expected: str) -> None:
+    with SmallShop({"/": html(SHOP, script)}) as shop:
+        output = run(shop.address, file, "--pages", "1").output
+    assert expected in output

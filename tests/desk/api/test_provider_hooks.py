@@ -12,6 +12,7 @@ import pytest_asyncio
 import sqlalchemy as sa
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import CartSeen, Touched, Visitor
+from clew.service.order_links import OrderLink, order_link_address
 from desks import VISITOR, DeskServer, desk_server
 from provider_hooks import SECRETS, SIGNING, Sent, sent, talk
 from structlog.testing import capture_logs
@@ -417,3 +418,44 @@ async def test_a_body_that_cannot_be_read_is_answered_and_told(crisp: DeskServer
     assert [line for line in logged if line["event"] == "webhook_unread"]
     assert (await post(crisp, bare.changed(body=b" " * 600_000))).status_code == 413
     assert await rows(crisp, "SELECT raw FROM deliveries WHERE raw IS NOT NULL") == []
+
+
+async def test_an_agent_records_an_order_by_a_link(tmp_path: Path) -> None:
+    """JivoChat shows it to the agent of the conversation."""
+    async with desk_server(tmp_path, more={"chat": chat_of("jivochat")}) as desk:
+        await came_by_partner(desk)
+        answer = await post(desk, talk("jivochat", token(desk), "", time.time() - 10)[0])
+        assert answer.json()["result"] == "ok"
+        (link,) = answer.json()["custom_data"]
+        address = link["link"].removeprefix("https://shop.test/-/clew/")
+        client = desk.client()
+        shown = await client.get(address)
+        assert shown.status_code == 200
+        assert 'name="conversation"' not in shown.text
+        wrong = await client.post(address, data={"order": "1001 1.299,00"})
+        assert (wrong.status_code, "is no amount" in wrong.text) == (422, True)
+        for _ in range(2):
+            done = await client.post(address, data={"order": "1001 59.90"})
+            assert done.status_code == 303
+        (line,) = await postbacks(desk)
+        assert line == ("anna", "order", "chat", VISITOR, "jivochat:Ann")
+        forged = await client.get(address[:-4] + "AAAA")
+        assert forged.status_code == 403
+        desk.clock.ahead += 31 * 86400
+        assert (await client.get(address)).status_code == 403
+
+
+async def test_a_link_for_any_conversation_asks_for_it(crisp: DeskServer) -> None:
+    link = OrderLink("", "desk", int(time.time()) + 60)
+    address = order_link_address(crisp.service.settings, "shop", link).removeprefix(
+        "https://shop.test/-/clew/"
+    )
+    await tell(crisp, *talk("crisp", token(crisp), "Hello", time.time() - 10))
+    client = crisp.client()
+    assert 'value="session_1"' in (await client.get(f"{address}&conversation=session_1")).text
+    fields = {"order": "1001 59.90", "conversation": "session_9"}
+    assert (await client.post(address, data=fields)).status_code == 404
+    assert (await client.post(address, data=fields | {"conversation": "session_1"})).status_code == 303
+    assert [line[:4] for line in await postbacks(crisp)] == [("anna", "order", "chat", VISITOR)]
+    other = order_link_address(crisp.service.settings, "other", link).partition("key=")[2]
+    assert (await client.get(f"desk/chat-order?key={other}")).status_code == 403

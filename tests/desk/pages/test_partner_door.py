@@ -331,6 +331,7 @@ async def test_the_pages_are_in_the_language_of_the_browser(
 PUBLIC = {
     *("GET /desk/desk.css", "GET /desk/desk.js", "GET /desk/login", "POST /desk/login"),
     *("GET /desk/join", "POST /desk/join", "GET /desk/reset", "POST /desk/reset"),
+    *("GET /desk/chat-order", "POST /desk/chat-order"),
 }
 
 
