@@ -7,7 +7,7 @@ import random
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
@@ -17,6 +17,7 @@ import peers
 from clew.referral.cookie import Known, new_visitor_id
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import Page, Restored, Talk, TalkChanged, Viewed, Visitor, changed
+from clew.stores.visits import VisitsUnavailableError
 from clew.stores.visits_engines import visits_at
 from clew.stores.visits_record import keep_seconds, packed
 from clew.stores.visits_sqlite import SqliteVisits
@@ -33,6 +34,7 @@ from workloads import HOST, NAVIGATION, write_shop
 VISITORS = 4096
 PAGES = (2, 8)
 RULES, EVALUATED = 20, 12
+AT_ONCE, FILL_SECONDS = 32, 120.0
 HEADERS = {
     "Host": HOST,
     "User-Agent": NAVIGATION["User-Agent"],
@@ -188,19 +190,33 @@ def redis_settings(folder: Path, port: int) -> Path:
     return other
 
 
-def fill_redis(port: int, visitors: list[Visitor]) -> None:
-    """Fill the store with the same visitors."""
+def fill_redis(port: int, visitors: Sequence[Visitor]) -> None:
+    """Fill the store with the same visitors. Pages wait 0.3 s for a store and then go on without it; this
+    tries again, for FILL_SECONDS, since the machine may be busy. Raises VisitsUnavailableError."""
 
     async def filled() -> None:
         store = visits_at(
             f"redis://127.0.0.1:{port}/0", lambda why, seconds: None, ledger=None, write_lock=None
         )
+        now, until = time.time(), time.monotonic() + FILL_SECONDS
+
+        async def put(visitor: Visitor) -> None:
+            while True:
+                try:
+                    await store.update(SITE, visitor.id, lambda stored: visitor, now)
+                except VisitsUnavailableError:
+                    if time.monotonic() > until:
+                        raise
+                    await asyncio.sleep(0.05)
+                else:
+                    return
+
         await store.open()
-        now = time.time()
-        for start in range(0, len(visitors), 64):
-            some = visitors[start : start + 64]
-            await asyncio.gather(*(store.update(SITE, v.id, lambda stored, v=v: v, now) for v in some))
-        await store.close()
+        try:
+            for start in range(0, len(visitors), AT_ONCE):
+                await asyncio.gather(*map(put, visitors[start : start + AT_ONCE]))
+        finally:
+            await store.close()
 
     asyncio.run(filled())
 
