@@ -20,6 +20,7 @@ from .money import amount_text
 # manual: the partner has no call for such an event, so a person has to report it. nothing: there is nothing
 # to report, so it does not wait for anybody.
 # agent: an agent recorded more than one agent may. code: a partner's coupon that may have leaked.
+# loop: the shop's server has reported it too often.
 # self, velocity, crowd, bot, brand, unseen, claim: `credit/fraud.py`.
 Kind = Literal[
     "confirm",
@@ -33,6 +34,7 @@ Kind = Literal[
     "agent",
     "code",
     "net",
+    "loop",
     "self",
     "velocity",
     "crowd",

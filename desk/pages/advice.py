@@ -133,6 +133,10 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "Reports of the order {order} disagree: {why}.",
         "Check which report is right. If the partner was notified already, inform it of the difference.",
     ),
+    "order_crowded": (
+        "Your shop reports the order {order} again and again, each time in another way.",
+        "Find out why the shop's reports run in a loop. Then look at the order's state, and release it.",
+    ),
     "report_given_up": (
         "{reports} reports without an order number fitted no order. They are not looked at any more.",
         "Have the shop's server send the order's number as `id`, or place such reports sooner.",

@@ -21,16 +21,18 @@ from ...postbacks.approvals import verdict_doubt
 from ...postbacks.due import email_for, manual, reports
 from ...postbacks.model import Postback
 from ...referral.networks_file import load as load_catalogue
-from ...referral.touches import Touch, merge
+from ...referral.touches import Touch
 from ...settings.model import Partner
 from ...stores.ledger.books import Ledger
 from ...stores.ledger.errors import LedgerBusyError
 from ...stores.ledger.forgotten import ForgottenError
 from ...stores.ledger.history import Change
-from ...stores.ledger.known import Known, placed_of
+from ...stores.ledger.known import Known, Stored, placed_of
 from ...stores.ledger.orders import StoredOrder
 from ...stores.locks import KeyedLocks
 from ...stores.retries import pause
+from .crowded import has_room, is_looping, loop_doubt, replaced
+from .evidence import touches_of
 
 TRIES: Final = 10
 """Maximum number of times that a change is computed because another writer changed the order meanwhile."""
@@ -77,13 +79,15 @@ class Crediting(Protocol):
 @dataclass(frozen=True, slots=True)
 class Entry:
     """The result of a sighting. `before` and `after` are the order; `added` is False if the sighting repeated
-    known values. `postbacks` are those that are new or changed their state."""
+    known values. `postbacks` are those that are new or changed their state. `crowded`: the shop's server has
+    reported the order so often that this was kept in place of an earlier report, or not at all."""
 
     sighting: Sighting
     before: StoredOrder | None
     after: StoredOrder
     added: bool = True
     postbacks: tuple[Postback, ...] = ()
+    crowded: bool = False
 
 
 class OrderBook:
@@ -141,7 +145,13 @@ class OrderBook:
             before = None if known is None else await self._ledger.orders.at(known.row)
             if known is not None and before is not None and _says_nothing_new(known, others, sighting):
                 return Entry(sighting, before, before, added=False)
-            change = await self._change(sighting, known, others, before, terms, now, raw)
+            kept, dropped = sighting, None
+            if known is not None and before is not None and sighting.of_server and not has_room(known):
+                room = replaced(known, sighting)
+                if room is None:
+                    return Entry(sighting, before, before, added=False, crowded=True)
+                kept, dropped = room
+            change = await self._change(kept, known, others, before, terms, now, raw, dropped)
             try:
                 written = await self._ledger.histories.write(change)
             except ForgottenError as gone:
@@ -150,7 +160,7 @@ class OrderBook:
             if written is None:
                 await pause(tries)
                 continue
-            return Entry(sighting, before, written.order, True, written.postbacks)
+            return Entry(sighting, before, written.order, True, written.postbacks, dropped is not None)
         raise LedgerBusyError(f"order {sighting.id}: it keeps changing; try again")
 
     async def _placed_elsewhere(self, sighting: Sighting) -> StoredOrder | None:
@@ -170,12 +180,26 @@ class OrderBook:
         terms: Crediting,
         now: float,
         raw: str | None,
+        dropped: Stored | None,
     ) -> Change:
         kept = [s for one in (known, *others) if one is not None for s in one.sightings]
-        seen = [*(s.sighting for s in kept), sighting]
+        earlier = [s.sighting for s in kept]
+        seen = [*(s.sighting for s in kept if s is not dropped), sighting]
         change = await change_of(sighting.site, seen, placed_of(kept), known, terms, now)
-        settlement = _settlement(sighting, before)
-        return replace(change, sighting=sighting, settlement=settlement, others=others, raw=raw)
+        if is_looping([*earlier, sighting]):
+            change = replace(change, order=_doubted(change.order, (), loop_doubt()))
+        frozen = sighting.of_server and is_looping(earlier)
+        if frozen and known is not None and (last := known.decided) is not None:
+            change = replace(change, inputs=last.inputs, policy=last.policy, decision=last.decision)
+        return replace(
+            change,
+            sighting=sighting,
+            settlement=_settlement(sighting, before),
+            others=others,
+            raw=raw,
+            dropped=dropped,
+            frozen=frozen,
+        )
 
 
 async def change_of(
@@ -282,27 +306,6 @@ def _doubted(order: Order, seen: Sequence[Sighting], doubt: Doubt) -> Order:
     """The order with a doubt about its credit, unless a person released it."""
     released = any(s.correction is not None and s.correction.release for s in seen)
     return order if released else replace(order, doubts=(*order.doubts, doubt))
-
-
-def email_of(seen: Sequence[Sighting]) -> str | None:
-    """The e-mail hash of an order's customer; the last one that was reported."""
-    return next((s.email_hash for s in reversed(seen) if s.email_hash is not None), None)
-
-
-def touches_of(order: Order, seen: Sequence[Sighting]) -> tuple[Touch, ...]:
-    """The arrivals of the order's visitor, from all sightings that name it. If none does, those that the
-    shop's server keeps with the order. And those that agents claim of it: of each kind of claim the first
-    one, so that nobody can take an order with a later claim."""
-    found: list[tuple[Touch, ...]] = []
-    claimed: set[str] = set()
-    for sighting in seen:
-        touches = tuple(Touch.from_json(touch) for touch in sighting.touches)
-        if sighting.visitor == order.visitor and (sighting.visitor or sighting.of_server):
-            found.append(tuple(touch for touch in touches if not touch.claim))
-        if sighting.of_server:
-            found.append(tuple(touch for touch in touches if touch.claim and touch.claim not in claimed))
-            claimed.update(touch.claim for touch in touches if touch.claim)
-    return merge(*found)
 
 
 def _settlement(sighting: Sighting, before: StoredOrder | None) -> str:

@@ -22,7 +22,7 @@ from ...stores.ledger.books import Ledger
 from ...stores.ledger.known import Known
 from ...stores.visits import Visits, VisitsError
 from ..site import SiteRuntime
-from .book import email_of, touches_of
+from .evidence import email_of, touches_of
 
 # Of how many other devices of a customer the arrivals count, and how many of them.
 LINKED_VISITORS = 5

@@ -12,6 +12,9 @@ from .book import SERVER, Entry, held
 def notify(events: Events, entry: Entry) -> None:
     """Report a new or changed order, its credit, and the doubt that holds it."""
     before, after = entry.before, entry.after
+    if entry.crowded:
+        fields = {"order": after.order_id, "source": entry.sighting.source, "kept": entry.added}
+        events.notice("order_crowded", site=after.site, key=after.order_id, **fields)
     if before is None:
         events.emit(
             "order",

@@ -23,7 +23,7 @@ from ...orders.sighting import Sighting, plain
 from ...payouts.account import Standing, Verdict
 from ...payouts.standing import reason
 from ...postbacks.approvals import NOBODY_ASKS, with_verdicts
-from ...postbacks.due import plan
+from ...postbacks.due import VERDICTS, Plan, plan
 from ...postbacks.model import Postback, Report
 from .adding import Additions, NumberOf
 from .commissions import credit_order
@@ -83,7 +83,9 @@ class Change:
     """What a new sighting makes of an order. `numbers` are all numbers of it. `wanted` is what each partner
     should have of it. `settlement` is how the sighting settles what is held, in words. `others` are orders in
     the ledger that turned out to be the same one. `standings` is what each partner earns by the order now.
-    `able` says of an approval or a refusal why its network gets no call."""
+    `able` says of an approval or a refusal why its network gets no call. `dropped` is a sighting in whose
+    place the new one is kept. `frozen`: credit and commissions stay as they are, and what is held is held for
+    what the order is now."""
 
     site: str
     sighting: Sighting | None
@@ -106,6 +108,8 @@ class Change:
     moved: Sequence[Stored] = ()
     standings: Mapping[str, Standing] = field(default_factory=dict)
     able: Callable[[Report], Doubt | None] = lambda _: NOBODY_ASKS
+    dropped: Stored | None = None
+    frozen: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,14 +207,18 @@ class Histories:
         if change.sighting is not None:
             said = sighting_values(change.sighting, change.joined_by, change.raw)
             new.add(sightings_table, {"order": order, **said})
+        if change.dropped is not None:
+            await tx.execute(delete(sightings_table).where(_S.id == change.dropped.row))
         decision = await self._decision(tx, new, change, order)
         if isinstance(order, NumberOf):
             new.set(order, "decision", decision)
-        decided = await credit_order(
-            *(tx, new, order, change.site, change.order.placed_at, change.standings, change.at),
-            why=lambda partner, before: reason(change.order, change.decision, partner, before),
-            merged=[other.row for other in change.others],
-        )
+        decided: Mapping[str, Verdict | None] = {}
+        if not change.frozen:
+            decided = await credit_order(
+                *(tx, new, order, change.site, change.order.placed_at, change.standings, change.at),
+                why=lambda partner, before: reason(change.order, change.decision, partner, before),
+                merged=[other.row for other in change.others],
+            )
         done = await self._due(tx, new, change, order, decided)
         numbers = await add_unless_forgotten(tx, new.rows, people)
         row = order if isinstance(order, int) else int(numbers[order.place] or 0)
@@ -241,6 +249,8 @@ class Histories:
             manual=change.manual,
         )
         planned = with_verdicts(rows, planned, decided, change.able)
+        if change.frozen:
+            planned = await _rewritten(tx, rows, planned)
         return await plan_with(tx, new, order, change.site, planned, change.at)
 
     async def _merge(self, tx: Connection, change: Change, other: Known, row: int) -> None:
@@ -267,7 +277,7 @@ class Histories:
         self, tx: Connection, new: Additions, change: Change, order: int | NumberOf
     ) -> NumberOf | None:
         """Add the credit decision; None where it is the one that holds already."""
-        if _same_decision(change):
+        if change.frozen or _same_decision(change):
             return None
         version = change.policy.version
         if version not in self._policies:
@@ -345,6 +355,26 @@ def _columns(change: Change) -> dict[str, Any]:
         "changed_at": change.at,
         "merged_into": None,
     }
+
+
+async def _rewritten(tx: Connection, rows: Sequence[Postback], planned: Plan) -> Plan:
+    """Have what is held of an order say what would be told now, instead of adding to it; the plan's rest."""
+    held = {row.partner: row for row in rows if row.state == "held" and row.event not in VERDICTS}
+    for one in planned.added:
+        if (row := held.get(one.report.partner)) is not None:
+            says = {
+                "event": one.report.event,
+                "report": one.report.to_json(),
+                "why": one.why,
+                "hold": one.hold,
+            }
+            await tx.execute(update(postbacks_table).where(_P.id == row.id).values(**says))
+    kept = {row.id for row in held.values()}
+    return Plan(
+        tuple(one for one in planned.superseded if one not in kept),
+        tuple(one for one in planned.changed if one.id not in kept),
+        tuple(one for one in planned.added if one.report.partner not in held),
+    )
 
 
 async def _move(tx: Connection, stored: Stored, row: int | None, joined_by: str | None) -> None:
