@@ -14,7 +14,10 @@ from functools import partial
 from typing import Protocol
 
 LEAST_STEP = 2.0  # seconds
-# A measurement with a longer way there and back says too little, unless it is the first.
+# Of so many measurements in a row the one with the shortest way there and back counts; the first that takes
+# no longer than SHORT_WAY is enough, and none follows once they have taken LONGEST_WAY.
+MEASUREMENTS = 4
+SHORT_WAY = 0.02
 LONGEST_WAY = 1.0
 # Twice the rate of a gradual correction (adjtime(3) slews by 500 ppm).
 SLEW = 0.001
@@ -48,7 +51,9 @@ class Clock:
     def __init__(self, wall: Callable[[], float] = time.time, steady: Callable[[], float] = steady) -> None:
         self.jumped: Callable[[float, float], None] = _nobody
         self._wall, self._steady = wall, steady
-        self._server_ahead: float | None = None  # of the steady clock
+        self._server_ahead: float | None = None  # of the steady clock, …
+        self._doubt = 0.0  # … by so much more or less, …
+        self._measured_at = 0.0  # … when it was measured, on the steady clock
         self._last = steady()
         self._ahead = wall() - self._last
         self._was_read = False
@@ -71,20 +76,42 @@ class Clock:
 
     async def follow(self, server: TimeServer) -> None:
         """Measure the time of a server, and go by it from now on. Raises what `server.time` raises."""
-        began = self._steady()
-        at = await server.time()
-        ended = self._steady()
-        if at is None:
+        measured = await self._measure(server)
+        if measured is None:
             return
-        # It was `at` at some moment in between.
-        ahead, doubt = at - (began + ended) / 2, (ended - began) / 2
+        doubt, ahead = measured
+        now = self._steady()
         if self._server_ahead is None:
-            self._server_ahead = ahead
             if not self._was_read:
                 # Nobody knows of another time, so this is no step.
                 self._ahead = ahead
-        elif doubt <= LONGEST_WAY / 2 and abs(ahead - self._server_ahead) > doubt:
-            self._server_ahead = ahead
+        else:
+            known = self._doubt + SLEW * (now - self._measured_at)
+            # What says less counts only where it contradicts what is known: then one of the clocks was set.
+            if doubt >= known and abs(ahead - self._server_ahead) <= doubt + known:
+                return
+        self._server_ahead, self._doubt, self._measured_at = ahead, doubt, now
+
+    async def _measure(self, server: TimeServer) -> tuple[float, float] | None:
+        """By how much a server is ahead of the steady clock, after how much more or less that may be."""
+        found: list[tuple[float, float]] = []
+        first = self._steady()
+        for _ in range(MEASUREMENTS):
+            began = self._steady()
+            try:
+                at = await server.time()
+            except Exception:
+                if not found:
+                    raise
+                break
+            ended = self._steady()
+            if at is None:
+                return None
+            # It was `at` at some moment in between.
+            found.append(((ended - began) / 2, at - (began + ended) / 2))
+            if ended - began <= SHORT_WAY or ended - first > LONGEST_WAY:
+                break
+        return min(found)
 
     # Monotonic seconds, for timeouts and expiry within the process.
     monotonic = staticmethod(time.monotonic)

@@ -104,3 +104,35 @@ async def test_a_process_that_began_before_its_server_answered_tells_of_the_step
     await clock.follow(Server(steady, 1_799_999_995.0))
     assert clock.now() == 1_800_000_000.0
     assert told == [-300.0]
+
+
+async def test_a_later_answer_that_comes_sooner_says_more() -> None:
+    """Machines that begin while the ledger is slow go by one time all the same: of two reports of an order,
+    one at each of them, the later one has to count."""
+    wall, steady = [1_800_000_300.0], [5.0]
+    clock, server = Clock(lambda: wall[0], lambda: steady[0]), Server(steady, 1_799_999_995.0)
+
+    def error() -> float:
+        return abs(clock.now() - steady[0] - server.ahead)
+
+    # The way back takes all of the time, which nobody can see.
+    for way, most in ((4.0, 2.0), (1.2, 0.6), (3.0, 0.6), (0.8, 0.4), (0.01, 0.005), (0.9, 0.005)):
+        server.takes = 0.0, way
+        await clock.follow(server)
+        assert error() == pytest.approx(most, abs=1e-6)
+        steady[0] += 0.001
+
+
+async def test_of_several_measurements_the_shortest_counts() -> None:
+    wall, steady = [1_800_000_300.0], [5.0]
+    clock, server = Clock(lambda: wall[0], lambda: steady[0]), Server(steady, 1_799_999_995.0)
+    ways, ask = iter((0.3, 0.1, 0.015)), server.time
+
+    async def time() -> float | None:
+        server.takes = 0.0, next(ways)
+        return await ask()
+
+    server.time = time  # type: ignore[method-assign]
+    await clock.follow(server)
+    assert clock.now() - steady[0] - server.ahead == pytest.approx(-0.0075, abs=1e-6)
+    assert next(ways, None) is None
