@@ -1,12 +1,16 @@
-"""Wide limits for what the product waits for. Many tests share one machine, and its being slow is no fault of
-the product. A test of such a limit has the product's own by the fixture `strict`."""
+"""Wide limits for what the product waits for, and rates that time alone does not free. Many tests share one
+machine, and its being slow is no fault of the product. A test of such a limit has the product's own by the
+fixture `strict`."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
 
-from clew.service import attribution, decisions, handing
+from clew.service import attribution, decisions, handing, service
+from clew.service.limits import Limits, Refusals
 from clew.service.ordering import recording
+from clew.settings import model
 from clew.stores import talks, visits_breaker
 from clew.stores.ledger import postgresql
 from clew.stores.ledger.database import Database
@@ -33,9 +37,22 @@ def _set(limits: list[float], transact: tuple[float, ...] | None) -> None:
 _OWN = [getattr(module, name) for module, name in _LIMITS], Database.transact.__defaults__
 
 
+class StillLimits(Limits):
+    """Counters that become free only as a test puts its clock forward: sixty requests may take a second."""
+
+    def __init__(
+        self, settings: model.Limits, refusals: Refusals, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        began = time.monotonic()
+        real = abs(clock() - began) < 1
+        still = (lambda: began + round(clock() - time.monotonic(), 2)) if real else clock
+        super().__init__(settings, refusals, still)
+
+
 def widen() -> None:
     """For all tests of this process."""
     _set([WIDE] * len(_LIMITS), (WIDE,))
+    service.Limits = StillLimits  # type: ignore[misc]
 
 
 @contextmanager
