@@ -21,6 +21,7 @@ from clew.stores.ledger.again import OutboxError
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from reporting import Shop, site
+from unasked import nobody
 
 LEASE = 9.0
 # What becomes of a call, and whether the partner has counted it.
@@ -129,7 +130,7 @@ class Life:
             for row in await self.rows():
                 if row["state"] in ("dead", "unknown"):
                     with suppress(OutboxError):
-                        await self._outbox.retry(row["id"], now)
+                        await self._outbox.retry(row["id"], now, able=nobody)
 
     async def _claimed(self) -> Sequence[Postback]:
         waiting = await self._outbox.waiting(self._shop.now, each=9, limit=9)
