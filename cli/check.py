@@ -176,9 +176,9 @@ def _order_ways(site: Site) -> list[str]:
     order = with_platform(site).order
     ways = [] if order is None else [f"read on {order.page}"]
     reports = site.api_token is not None or any("orders:write" in one.scopes for one in site.api_tokens)
-    if site.webhooks:
-        ways.append(f"reported by the webhooks of {', '.join(sorted(site.webhooks))}")
-    return [*ways, "reported by POST orders"] if reports else ways
+    by = [f"the webhooks of {', '.join(sorted(site.webhooks))}"] if site.webhooks else []
+    by += ["POST orders"] if reports else []
+    return [*ways, f"reported by {' and by '.join(by)}"] if by else ways
 
 
 def _note(site: Site, *, heard: bool) -> str:

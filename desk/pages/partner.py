@@ -320,7 +320,7 @@ def _line(context: PartnerContext, one: Commission, detail: Detail) -> Line:
         state=words.named("state", _state(one, detail)),
         commission=words.units(one.amount, one.currency),
         part="" if detail.part is None or whole else words.percent(detail.part),
-        paid="" if one.amount is None else words.percent(paid_part(detail.lines)),
+        paid="" if not one.amount else words.percent(paid_part(detail.lines)),
         in_review=detail.doubt,
     )
 

@@ -76,14 +76,17 @@ class Clew extends Module
         $refunds = array_map(fn ($slip) => ['id' => (string) $slip['id_order_slip'],
             'amount' => $this->money($slip['total_products_tax_incl'] + $slip['total_shipping_tax_incl'])], OrderSlip::getOrdersSlip((int) $order->id_customer, (int) $order->id));
         $items = array_map(fn ($p) => array_filter(['id' => $this->text($p['product_reference']) ?: (string) $p['product_id'], 'name' => $this->text($p['product_name']),
-            'quantity' => (int) $p['product_quantity'], 'price' => $this->money($p['unit_price_tax_incl'])], fn ($value) => $value !== ''), array_values($order->getProducts()));
+            'category' => $this->text((new Category((int) ($p['id_category_default'] ?? 0), (int) Configuration::get('PS_LANG_DEFAULT')))->name), 'quantity' => (int) $p['product_quantity'], 'price' => $this->money($p['unit_price_tax_incl'])], fn ($value) => $value !== ''), array_values($order->getProducts()));
         $token = Db::getInstance()->getValue('SELECT `token` FROM `' . _DB_PREFIX_ . 'clew_order` WHERE `id_order` = ' . (int) $order->id);
         $email = strtolower(trim((string) (new Customer((int) $order->id_customer))->email));
+        // Rules that the shop applies by itself have no code.
+        $codes = array_filter(array_map(fn ($rule) => (new CartRule((int) $rule['id_cart_rule']))->code, $order->getCartRules()));
         $body = array_filter([
             'id' => $order->reference, 'numbers' => ['prestashop:' . $order->id],
             'total' => $this->money($order->total_paid), 'currency' => (new Currency((int) $order->id_currency))->iso_code,
             'tax' => $this->money($order->total_paid_tax_incl - $order->total_paid_tax_excl), 'shipping' => $this->money($order->total_shipping_tax_excl),
             'discount' => $this->money($order->total_discounts_tax_incl), 'state' => $state, 'refunds' => $refunds,
+            'coupon' => $this->text(reset($codes)) ?: null,
             // clew takes 200 items; a part of them would make wrong sums.
             'items' => count($items) <= 200 ? $items : null,
             'visitor' => $token ?: null, 'placed_at' => strtotime($order->date_add), 'updated_at' => time(),

@@ -26,6 +26,12 @@ def test_a_valid_file_is_summarised_with_exit_status_0(config: Path) -> None:
     assert "0 partners, 0 rules" in result.output
 
 
+def test_check_says_that_webhooks_report_the_orders(config: Path) -> None:
+    config.write_text(GOOD + "[sites.webhooks.opencart]\nsecret = 'mZc4JpYb8NfHsD3gA6v'\n")
+    output = CliRunner().invoke(app, ["check", "--config", str(config)]).output
+    assert "orders: reported by the webhooks of opencart\n" in output
+
+
 def test_check_explains_the_consent_mode(config: Path) -> None:
     config.write_text(GOOD)
     assumed = CliRunner().invoke(app, ["check", "--config", str(config)]).output

@@ -123,6 +123,14 @@ async def test_opencart_tells_the_coupon_and_the_category_and_takes_the_tax_from
     assert len(found.sightings) == 1
 
 
+async def test_prestashop_tells_the_coupon_and_the_category(tmp_path: Path) -> None:
+    async with shop(tmp_path, "prestashop") as desk:
+        assert await report(desk, "prestashop") == ""
+        found = await got(desk)
+    assert found.order["coupon"] == "TENOFF"
+    assert [item["category"] for item in found.details["items"]] == ["Mugs"]
+
+
 async def test_an_order_that_the_administration_of_opencart_makes_is_nobodys(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,7 @@ class Db {
   public function getValue($sql) { preg_match('/`id_order` = (\d+)/', $sql, $m); return $this->rows[$m[1]] ?? false; }
 }
 class Configuration {
-  public static $all = ['PS_OS_CANCELED' => '6', 'PS_OS_REFUND' => '7', 'PS_OS_ERROR' => '8'];
+  public static $all = ['PS_OS_CANCELED' => '6', 'PS_OS_REFUND' => '7', 'PS_OS_ERROR' => '8', 'PS_LANG_DEFAULT' => '1'];
   public static function get($key) { return self::$all[$key] ?? false; }
   public static function updateValue($key, $value) { self::$all[$key] = $value; return true; }
 }
@@ -30,6 +30,8 @@ class Module {
 }
 class Currency { public $iso_code; public function __construct($id) { $this->iso_code = [1 => 'EUR'][$id]; } }
 class Customer { public static $mail; public $email; public function __construct($id) { $this->email = self::$mail; } }
+class CartRule { public $code; public function __construct($id) { $this->code = [5 => '', 6 => 'TENOFF'][$id]; } }
+class Category { public $name; public function __construct($id, $lang) { $this->name = [4 => [1 => 'Mugs']][$id][$lang] ?? null; } }
 class OrderState { public $id, $paid; public function __construct($id) { [$this->id, $this->paid] = [$id, in_array($id, [2, 5]) ? '1' : '0']; } }
 #[AllowDynamicProperties]
 class Order {
@@ -37,6 +39,7 @@ class Order {
   public $id;
   public function __construct($id) { $this->id = $id; foreach (self::$stored as $name => $value) $this->$name = $value; }
   public function getProducts() { return self::$lines; }
+  public function getCartRules() { return [['id_cart_rule' => '5', 'value' => '0'], ['id_cart_rule' => '6', 'value' => '10']]; }
   public function getCurrentOrderState() { return new OrderState(self::$state); }
 }
 class OrderSlip { public static $all = []; public static function getOrdersSlip($customer_id, $order_id = false) { return self::$all; } }
@@ -49,7 +52,7 @@ Order::$stored = ($changes['order'] ?? []) + ['reference' => 'XKBKNABJK', 'id_cu
   'total_paid_tax_incl' => '119.000000', 'total_paid_tax_excl' => '100.000000', 'total_shipping_tax_excl' => '4.900000',
   'total_discounts_tax_incl' => '10.000000', 'date_add' => '2026-11-27 09:00:00'];
 // The keys are the ids of the lines.
-Order::$lines = $changes['lines'] ?? [41 => ['product_id' => '7', 'product_reference' => 'MUG-1', 'product_name' => 'Mug (Size: L)',
+Order::$lines = $changes['lines'] ?? [41 => ['product_id' => '7', 'id_category_default' => '4', 'product_reference' => 'MUG-1', 'product_name' => 'Mug (Size: L)',
   'product_quantity' => '2', 'unit_price_tax_incl' => '57.050000']];
 Customer::$mail = $changes['mail'] ?? ' Bob.Norman@mail.example';
 error_reporting(E_ALL & ~E_DEPRECATED);
