@@ -3,8 +3,10 @@
 import getpass
 
 from ..service.clock import time_of
+from ..stores.errors import STORE_FAILURES
 from ..stores.ledger.audit import PROGRAM, Act, Audit
 from ..stores.ledger.database import Database
+from .terminal import print_line
 
 
 def by() -> str:
@@ -16,5 +18,8 @@ def by() -> str:
 
 
 async def note(db: Database, action: str, subject: str, site: str = PROGRAM, **details: str) -> None:
-    """Write a line of the audit trail."""
-    await Audit(db).add(Act(site, by(), action, subject, "", details), await time_of(db))
+    """Write a line of the audit trail. What was done is done: if the line cannot be written, that is told."""
+    try:
+        await Audit(db).add(Act(site, by(), action, subject, "", details), await time_of(db))
+    except STORE_FAILURES as error:
+        print_line(f"The audit trail has no line of this: {error}", err=True)

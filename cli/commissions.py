@@ -17,6 +17,7 @@ from ..service.workflow import decide
 from ..stores.ledger.books import Ledger
 from ..stores.ledger.commissions import Commission, Commissions, CommissionSum, WantedCommissions
 from ..stores.ledger.database import Database
+from .auditing import note
 from .check import load_or_exit
 from .ledger import DEFAULT_CONFIG, AsJson, Config, day, fail, moment, not_found, with_ledger
 from .order import NoOrderError, Number, OneSite, find_order
@@ -181,6 +182,9 @@ def _decide(
         ledger = Ledger(db)
         known = partners.get(story.order.site, {}).get
         found = await decide(ledger, known, story.order.row, partner or (), verdict, now, by=who, why=why)
+        if found:
+            details = {"verdict": verdict, "partners": ", ".join(sorted(found)), "by": who}
+            await note(db, "commission.decided", story.order.order_id, story.order.site, **details)
         for name, accounts in found.items():
             for account in accounts:
                 amount = "" if account.amount is None else f": {priced(account.amount, account.currency)}"

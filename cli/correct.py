@@ -21,6 +21,7 @@ from ..settings.model import Site
 from ..stores.ledger.books import Ledger
 from ..stores.ledger.database import Database
 from ..stores.ledger.known import Stored
+from .auditing import note
 from .check import load_or_exit
 from .ledger import (
     DEFAULT_CONFIG,
@@ -180,7 +181,9 @@ def _with_sites(config: Path, work: Callable[[Ledger, Callable[[str], Site]], Aw
         return sites[name]
 
     async def on(db: Database) -> Entry:
-        return await work(Ledger(db), known)
+        entry = await work(Ledger(db), known)
+        await note(db, "credit.corrected", entry.after.order_id, entry.after.site)
+        return entry
 
     try:
         return with_ledger(config, on)

@@ -11,8 +11,10 @@ from typing import IO, Annotated
 import typer
 
 from ..stores.files import PRIVATE
+from ..stores.ledger.audit import PROGRAM
 from ..stores.ledger.database import Database
 from ..stores.ledger.exports import COLUMNS, CursorError, Exports, Wanted, check_cursor
+from .auditing import note
 from .export_files import FORMATS, MissingParquetError, Writer, writer
 from .ledger import DEFAULT_CONFIG, Config, day, fail, with_ledger
 from .orders import Site
@@ -91,6 +93,7 @@ async def _export(
             left -= size
         if not page.more or left == 0:
             sink.close()
+            await note(db, f"export.{kind}", kind, wanted.site or PROGRAM)
             return after
 
 

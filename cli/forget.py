@@ -9,6 +9,7 @@ import typer
 
 from ..service.forgetting import Line, Receipt
 from ..service.service import Service
+from .auditing import note
 from .check import load_or_exit
 from .ledger import DEFAULT_CONFIG, UNUSABLE, AsJson, Config, description, fail, require_ledger
 from .terminal import print_line
@@ -76,7 +77,11 @@ def forget_command(
                 who = known.visitor
             elif who is not None and found is not None:
                 await _refuse_an_end(service, name, who)
-            return await service.forgetter.forget(name, visitor=who, email=email_hash, dry=dry_run)
+            done = await service.forgetter.forget(name, visitor=who, email=email_hash, dry=dry_run)
+            if not dry_run:
+                # Not who: that is what goes.
+                await note(service.ledger.db, "person.forgotten", "clew forget", name)
+            return done
         finally:
             await service.close()
 
@@ -112,8 +117,8 @@ def _show(receipt: Receipt) -> None:
     if not receipt.went:
         print_line("Nothing names this person.")
     _table("What stays, and why:" if receipt.dry_run else "What stayed, and why:", receipt.stayed)
-    for note in receipt.notes:
-        print_line(f"Note: {note}.")
+    for one in receipt.notes:
+        print_line(f"Note: {one}.")
 
 
 def _table(title: str, lines: tuple[Line, ...]) -> None:

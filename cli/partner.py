@@ -10,6 +10,7 @@ from ..service.clock import time_of
 from ..service.partner_links import DAYS, MOST_DAYS, PartnerLink, PartnerLinks, link_address
 from ..stores.ledger.database import Database
 from ..stores.ledger.partner_access import PartnerAccess
+from .auditing import note
 from .check import load_or_exit
 from .ledger import DEFAULT_CONFIG, Config, fail, moment, with_ledger
 from .terminal import print_line
@@ -35,6 +36,7 @@ def link_command(
 
     async def work(db: Database) -> PartnerLink:
         generation = await PartnerAccess(db).generation(at, partner)
+        await note(db, "partner.link", partner, at, days=str(days))
         return PartnerLink(partner, generation, int(await time_of(db)) + days * 86400)
 
     link = with_ledger(config, work)
@@ -75,6 +77,7 @@ def revoke_command(
 
     async def work(db: Database) -> None:
         await PartnerAccess(db).revoke(at, partner, await time_of(db), by=decided_by)
+        await note(db, "partner.revoked", partner, at)
 
     with_ledger(config, work)
     print_line(f"All links to the pages of {partner} at {at} are revoked.")

@@ -22,6 +22,7 @@ from ..stores.ledger.books import Ledger
 from ..stores.ledger.database import Database
 from ..stores.ledger.export_rows import timestamp
 from ..stores.ledger.payouts import Payout
+from .auditing import note
 from .check import load_or_exit
 from .ledger import DEFAULT_CONFIG, Config, fail, with_ledger
 from .orders import Site
@@ -62,6 +63,7 @@ def payout_command(
             for result in await pay(ledger, of_site, one, month, now):
                 if result.payout is not None:
                     await _write(ledger, result.payout, output)
+                    await note(db, "payout.written", result.payout.name, of_site.name, partner=one.id)
                 results.append(result)
         return results
 

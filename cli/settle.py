@@ -18,6 +18,7 @@ from ..settings.model import Partner
 from ..settings.model import Site as SiteSettings
 from ..stores.ledger.books import Ledger
 from ..stores.ledger.database import Database
+from .auditing import note
 from .check import load_or_exit
 from .given import file_body, named_columns
 from .ledger import DEFAULT_CONFIG, Config, fail, with_ledger
@@ -50,6 +51,7 @@ def close_command(
         now = await time_of(db)
         for of_site, one in chosen:
             closed = await close(Ledger(db), of_site, one, period_of(period, of_site, now), now)
+            await note(db, "settlement.closed", one.id, of_site.name, month=period)
             print_line(f"{of_site.name}, {one.id}: {closed.settled} orders settled.")
             tell_waiting(one.id, closed)
 
@@ -83,6 +85,7 @@ def export_command(
                 rows = exported(ledger, of_site, one, month, forms[one.network])
                 await _write(writer, rows, first=first)
                 first = False
+                await note(db, "export.settlement", one.id, of_site.name, month=period)
         finally:
             if output is not None:
                 target.close()
@@ -136,11 +139,13 @@ def import_command(
 
     async def work(db: Database) -> Imported:
         theirs = one.network is not None and not own
-        return await imported(
+        done = await imported(
             *(Ledger(db), of_site, one, rows, await time_of(db)),
             name=file.name[:100],
             source="network" if theirs else "file",
         )
+        await note(db, "settlement.imported", one.id, of_site.name, file=file.name)
+        return done
 
     _tell(with_ledger(config, work))
 
