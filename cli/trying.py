@@ -2,7 +2,6 @@
 
 import asyncio
 import secrets
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -71,7 +70,7 @@ def try_command(
 
 def _made_up() -> Report:
     """An order of now: networks refuse old ones, also as a test."""
-    now = int(time.time())
+    now = int(Clock().now())
     return replace(SAMPLE, order_time=now, landing_time=now - 3600)
 
 
