@@ -26,7 +26,10 @@ from report import Section
 from sites import bench_sites
 from visits import bench_visits
 
+from chat import bench_chat
+
 BENCHES: dict[str, Callable[[Options], Section]] = {
+    "chat": bench_chat,
     "decide": bench_decide,
     "ledger": bench_ledger,
     "money": bench_money,

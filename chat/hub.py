@@ -6,7 +6,8 @@ poll: `stores/watch.py` detects what other processes write, for all streams at o
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 LISTENERS = 10_000
@@ -26,6 +27,11 @@ def desk_topic(site: str) -> str:
     return f"desk/{site}"
 
 
+def talk_topic(site: str, conversation: str) -> str:
+    """The topic of desks that show this conversation, or whose agent has it."""
+    return f"talk/{site}/{conversation}"
+
+
 def visit_topic(site: str, visitor: str) -> str:
     """The topic of desks that show this visitor's visit."""
     return f"visit/{site}/{visitor}"
@@ -37,10 +43,14 @@ def _site(topic: str) -> str:
 
 
 class Listener:
-    """The subscription of one stream. A notification while the stream is busy is kept until it waits."""
+    """The subscription of one stream to `topics`. A notification while the stream is busy is kept until it
+    waits."""
 
-    def __init__(self) -> None:
+    def __init__(self, topics: Iterable[str] = ()) -> None:
+        self.topics = set(topics)
         self._event = asyncio.Event()
+        self._woken: set[str] = set()
+        self.look_at = math.inf  # of the loop's clock: when the stream is to read also without a notification
         self.stopped = False
         self.closing = False  # by the server: the client is still connected, and should see a clean end
 
@@ -54,9 +64,15 @@ class Listener:
         self._event.clear()
         return True
 
-    def wake(self) -> None:
-        """End the wait."""
+    def wake(self, topic: str) -> None:
+        """End the wait, because of a topic."""
+        self._woken.add(topic)
         self._event.set()
+
+    def taken(self) -> set[str]:
+        """The topics of which there were notifications since the last call."""
+        woken, self._woken = self._woken, set()
+        return woken
 
     def stop(self, *, closing: bool = False) -> None:
         """End the wait, and let the stream end."""
@@ -83,13 +99,12 @@ class Hub:
     def notify(self, topic: str) -> None:
         """Wake all listeners of `topic`."""
         for listener in self._topics.get(topic, ()):
-            listener.wake()
+            listener.wake(topic)
 
     def notify_all(self) -> None:
         """Wake all listeners."""
-        for listeners in self._topics.values():
-            for listener in listeners:
-                listener.wake()
+        for topic in self._topics:
+            self.notify(topic)
 
     def heard(self, topic: str) -> bool:
         """Whether `topic` has listeners."""
@@ -110,20 +125,31 @@ class Hub:
         there = self._topics.get(topic, ())
         if self.closed or self._count >= self._limit or (most is not None and len(there) >= most):
             raise HubFullError(topic)
-        listener = Listener()
+        listener = Listener([topic, *others])
         if not self._has_site(_site(topic)):
             listener.stop(closing=True)
-        for each in (topic, *others):
+        for each in listener.topics:
             self._topics.setdefault(each, set()).add(listener)
         self._count += 1
         try:
             yield listener
         finally:
             self._count -= 1
-            for each in (topic, *others):
-                self._topics[each].discard(listener)
-                if not self._topics[each]:
-                    del self._topics[each]
+            self._leave(listener, listener.topics)
+
+    def follow(self, listener: Listener, topics: Iterable[str]) -> None:
+        """Have a listener listen to these topics, and to no others."""
+        wanted = set(topics)
+        self._leave(listener, listener.topics - wanted)
+        for topic in wanted - listener.topics:
+            self._topics.setdefault(topic, set()).add(listener)
+        listener.topics = wanted
+
+    def _leave(self, listener: Listener, topics: Iterable[str]) -> None:
+        for topic in topics:
+            self._topics[topic].discard(listener)
+            if not self._topics[topic]:
+                del self._topics[topic]
 
     def close(self) -> None:
         """End all streams, so that a server that drains its connections does not wait for them."""

@@ -36,14 +36,13 @@ def event(name: str, data: str, id: str) -> bytes:  # noqa: A002 - the standard'
 
 
 class EventStream(Response):
-    """Sends what `read` returns: at first, after a wake-up of `topic` or `others`, and every `look` seconds.
+    """Sends what `read` returns: at first, after a wake-up of `topic` or `others`, and at the time to which
+    `read` has set `listener.look_at`.
 
     `read` returns the events since its last call and may raise StreamEnd. `hold` takes a place under the
     limits for as long as the stream lives, and at most `most` streams (None: any number) listen to one
-    topic: the next is refused with 429. At least `gap` seconds pass between two readings that found
-    something: events in between are sent together. A comment is sent after 25 silent seconds, so that no
-    proxy closes the connection, and `retry` sets the browser's reconnection time. An idle stream does nothing
-    else.
+    topic: the next is refused with 429. A comment is sent after 25 silent seconds, so that no proxy closes
+    the connection, and `retry` sets the browser's reconnection time. An idle stream does nothing else.
     """
 
     def __init__(
@@ -52,11 +51,9 @@ class EventStream(Response):
         topic: str,
         most: int | None,
         hold: Callable[[], AbstractContextManager[object]],
-        read: Callable[[], Awaitable[Sequence[bytes]]],
+        read: Callable[[Listener], Awaitable[Sequence[bytes]]],
         *,
         others: Sequence[str] = (),
-        look: float | None = None,
-        gap: float = 0.0,
     ) -> None:
         super().__init__(headers=HEADERS)
         del self.headers["content-length"]
@@ -66,8 +63,6 @@ class EventStream(Response):
         self._hold = hold
         self._read = read
         self._others = others
-        self._look = look
-        self._gap = gap
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One stream, from the head to the end."""
@@ -104,16 +99,14 @@ class EventStream(Response):
         with suppress(StreamEnd, *STORE_FAILURES):
             woken = True
             while not listener.stopped:
-                events = b"".join(await self._read()) if woken or self._look else b""
-                found = bool(events)
-                if not events and loop.time() - sent >= PING_SECONDS - 1:
+                events = b"".join(await self._read(listener)) if woken else b""
+                if not events and loop.time() >= sent + PING_SECONDS:
                     events = b": ping\n\n"
                 if events:
                     await send({"type": "http.response.body", "body": events, "more_body": True})
                     sent = loop.time()
-                if found and self._gap:
-                    await asyncio.sleep(self._gap)
-                woken = await listener.wait(self._look or PING_SECONDS)
+                until = min(sent + PING_SECONDS, listener.look_at)
+                woken = await listener.wait(until - loop.time()) or loop.time() >= listener.look_at
         if not listener.stopped or listener.closing:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 

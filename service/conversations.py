@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from ..chat.hub import Hub, desk_topic, visitor_topic
+from ..chat.hub import Hub, desk_topic, talk_topic, visitor_topic
 from ..chat.model import Added, Conversation, Message, Sender
 from ..events.events import Events
 from ..referral.cookie import Known
 from ..referral.masking import one_line
-from ..referral.visitor import Talked, Visitor
+from ..referral.visitor import Talk, Talked, Visitor
 from ..settings.model import Language
 from ..stores.ledger.books import Ledger
 from ..stores.talks import Talks
@@ -183,10 +183,12 @@ class Conversations:
 
     async def _added(self, added: Added) -> None:
         # Also for a repeat: the first attempt may have been interrupted before this.
-        await self._talks.note(added.conversation.site, added.conversation.visitor)
+        conversation, message = added.conversation, added.message
+        # The visitor has read nothing of what comes after its own message.
+        talk = Talk(message.id, True) if added.created and message.author == "visitor" else None
+        await self._talks.note(conversation.site, conversation.visitor, talk)
         if not added.created:
             return
-        conversation, message = added.conversation, added.message
         self._wake(conversation)
         if added.opened:
             self._notify(conversation, "open")
@@ -205,6 +207,7 @@ class Conversations:
 
     def _wake(self, found: Conversation) -> None:
         self._hub.notify(visitor_topic(found.site, found.visitor))
+        self._hub.notify(talk_topic(found.site, found.id))
         self._hub.notify(desk_topic(found.site))
 
     def _notify(self, found: Conversation, state: str) -> None:

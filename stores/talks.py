@@ -9,6 +9,8 @@ noted, because a process was killed in between or the store failed, is noted by 
 import asyncio
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from ..referral.visitor import Talk, TalkChanged
 from .ledger.books import Ledger
 from .visits import Visits, VisitsError
@@ -34,18 +36,23 @@ class Talks:
         self._failed = failed
         self._late: set[asyncio.Future[Talk]] = set()
 
-    async def note(self, site: str, visitor: str) -> None:
-        """Bring the record of a visitor up to what the ledger holds; after each change of a conversation."""
+    async def note(self, site: str, visitor: str, talk: Talk | None = None) -> None:
+        """Bring the record of a visitor up to what the ledger holds; after each change of a conversation.
+        `talk` is what the site's own one has become by the change, if that is known."""
         try:
-            await self.bring_up(site, visitor)
+            await self.bring_up(site, visitor, talk)
         except Exception as error:
             self._failed(site, error)
 
-    async def bring_up(self, site: str, visitor: str) -> Talk:
+    async def bring_up(self, site: str, visitor: str, known: Talk | None = None) -> Talk:
         """The same as `note`, but it raises what the stores raise; what the ledger holds."""
         while True:
             stored = await self._visits.get(site, visitor)
-            talk = await self._ledger.conversations.talk(site, visitor)
+            noted = None if stored is None else stored.talk
+            if known is None or noted is None or noted.last > known.last:
+                talk = await self._ledger.conversations.talk(site, visitor)
+            else:
+                talk, known = replace(known, elsewhere=noted.elsewhere), None
             if stored is None or stored.forgotten or stored.talk == talk:
                 return talk
             change = TalkChanged(stored.talk, talk)
@@ -53,6 +60,12 @@ class Talks:
             if stored.talk == talk:
                 return talk
             # Somebody else has noted something meanwhile: which of the two is newer, the ledger knows.
+
+    async def bring_up_to(self, message: int, site: str, visitor: str) -> None:
+        """The same, unless the record tells of this message already."""
+        stored = await self._visits.get(site, visitor)
+        if stored is not None and (stored.talk is None or stored.talk.last < message):
+            await self.bring_up(site, visitor)
 
     async def recall(self, site: str, visitor: str) -> Talk | None:
         """Ask the ledger for what a record does not say, and note it; None if it fails or is late.

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
 
-from ..chat.hub import Hub, desk_topic, visit_topic, visitor_topic
+from ..chat.hub import Hub, desk_topic, talk_topic, visit_topic, visitor_topic
 from ..postbacks.model import STUCK
 from ..referral.visitor import Visitor
 from .ledger.books import Ledger
@@ -30,7 +30,7 @@ def visit_mark(visitor: Visitor | None, now: float) -> list[object]:
 class Watch:
     """Looks once a second at the ledger, and reads it only if something was committed: for the visitors'
     records, for the counts (`refresh`), and for all streams; every two seconds at the visits that a desk
-    shows."""
+    shows. In between it glances at the ledger as soon as something was committed, for new messages alone."""
 
     def __init__(
         self,
@@ -59,6 +59,10 @@ class Watch:
         self._kept = 0  # up to where we have told the store that its records tell of all
         self._asked = False
         self._missed = True  # streams may have missed a change
+        self._glanced = False  # since the last look
+        # Whose records may not tell yet of these messages, and the message after which that is so.
+        self._fresh: dict[tuple[str, str], int] = {}
+        self._fresh_after = 0
         self._versions: dict[str, tuple[object, ...]] = {}
         self._marks: dict[tuple[str, str], list[object]] = {}
         self._visits_at = 0.0
@@ -73,17 +77,30 @@ class Watch:
 
     async def run(self) -> None:
         """Until it is cancelled."""
+        clock = asyncio.get_running_loop().time
+        look_at = clock() + LOOK_SECONDS
         while True:
-            await self._ledger.db.idle(LOOK_SECONDS)
+            await self._ledger.db.idle(max(0.0, look_at - clock()))
             try:
+                if clock() < look_at:
+                    await self.glance()
+                    continue
+                look_at = clock() + LOOK_SECONDS
                 await self.look()
             except Exception as error:
                 self._fail(error)
 
+    async def glance(self) -> None:
+        """Look for new messages alone."""
+        self._glanced = await self._ledger.db.changed() or self._glanced
+        if self._last is not None and not self._behind and not self._missed:
+            await self._tell_written()
+
     async def look(self) -> None:
         """Look once."""
         missed = self._missed and len(self._hub) > 0
-        if await self._ledger.db.changed() or self._last is None or self._behind:
+        if await self._ledger.db.changed() or self._glanced or self._last is None or self._behind:
+            self._glanced = False
             await self._look_at_ledger(notify=not missed)
         self._answered()
         if not len(self._hub):
@@ -106,15 +123,8 @@ class Watch:
         if self._last is None:
             self._last = await books.last_message()
         await self._catch_up(self._last)
-        more = True
-        while more:
-            last, written = await books.written_after(self._last)
-            await self._bring_up(self._last, written)
-            for site, visitor in written:
-                if notify:
-                    hub.notify(visitor_topic(site, visitor))
-                    hub.notify(desk_topic(site))
-            self._last, more = last, bool(written)
+        await self._tell_written(notify=notify)
+        await self._bring_up()
         await self._keep_noted(self._last)
         # Whoever takes a conversation writes no message, nor does an order that is held.
         for gone in [site for site in self._versions if site not in self._sites]:
@@ -126,6 +136,22 @@ class Watch:
                 if notify and self._versions.get(site) != version:
                     hub.notify(desk_topic(site))
                 self._versions[site] = version
+
+    async def _tell_written(self, *, notify: bool = True) -> None:
+        """Tell the streams of what was written since the last time."""
+        while self._last is not None and (
+            written := await self._ledger.conversations.written_after(self._last)
+        ):
+            if not self._fresh:
+                self._fresh_after = self._last
+            for one in written:
+                if one.visitor:  # else it is in another company's chat, and nobody knows whose it is
+                    self._fresh[one.site, one.visitor] = one.message
+                if notify:
+                    self._hub.notify(visitor_topic(one.site, one.visitor))
+                    self._hub.notify(talk_topic(one.site, one.conversation))
+                    self._hub.notify(desk_topic(one.site))
+            self._last = written[-1].message
 
     def visits_are_back(self) -> None:
         """The visit store has failed, and answers again. It may have lost what was written last, and then
@@ -149,22 +175,23 @@ class Watch:
                 self._unnoted = noted if noted is not None and noted <= newest else None
                 self._asked = True
             while self._unnoted is not None:
-                last, written = await self._ledger.conversations.written_after(self._unnoted)
-                for site, visitor in written:
-                    await self._talks.bring_up(site, visitor)
-                self._unnoted = last if written else None
+                written = await self._ledger.conversations.written_after(self._unnoted)
+                for one in written:
+                    await self._talks.bring_up(one.site, one.visitor)
+                self._unnoted = written[-1].message if written else None
         except VisitsError as error:
             self._failed(error)
 
-    async def _bring_up(self, before: int, written: Collection[tuple[str, str]]) -> None:
-        """Bring up the records of what was written after the message `before`."""
+    async def _bring_up(self) -> None:
+        """Bring up the records of those who wrote, or were answered, since the last look."""
+        fresh, self._fresh = self._fresh, {}
         if self._behind:
             return
         try:
-            for site, visitor in written:
-                await self._talks.bring_up(site, visitor)
+            for (site, visitor), message in fresh.items():
+                await self._talks.bring_up_to(message, site, visitor)
         except VisitsError as error:
-            self._unnoted = before
+            self._unnoted = self._fresh_after
             self._failed(error)
 
     async def _keep_noted(self, last: int) -> None:

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from ...chat.hub import visitor_topic
+from ...chat.hub import Listener, visitor_topic
 from ...referral.cookie import Known, new_visitor_id
 from ...service.conversations import MessageError, VisitorMessage
 from ...settings.model import Language
@@ -88,7 +88,7 @@ async def _stream(request: Request, at: RequestContext) -> Response:
         # After a 204 the browser does not reconnect.
         return Response(status_code=204, headers=NO_STORE)
 
-    async def read() -> Sequence[bytes]:
+    async def read(_: Listener) -> Sequence[bytes]:
         nonlocal after
         found = await conversations.read(site, visitor, after)
         if found.messages:

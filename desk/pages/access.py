@@ -8,7 +8,7 @@ from ...service.partner_links import DAYS, MOST_DAYS, PartnerLink, PartnerLinks
 from ...settings.model import Partner
 from ..guard import Refused
 from .auth import AgentContext, agent_form, see_other, signed_in
-from .live import stamp
+from .live import page_mark
 from .render import desk_path, page
 
 
@@ -35,7 +35,7 @@ async def _listed(
         request,
         "access.html",
         status,
-        mark=await stamp(at, None),
+        mark=await page_mark(at, None),
         current=None,
         agent=context.session.agent,
         csrf=context.session.csrf,

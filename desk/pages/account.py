@@ -19,7 +19,7 @@ from ..guard import Refused
 from ..times import span
 from .auth import DESK as DOOR
 from .auth import AgentContext, agent_form, left, must_set_up, own_limit, see_other, signed_in
-from .live import stamp
+from .live import page_mark
 from .render import page
 from .second_step import CODE_LENGTH, checked
 
@@ -34,7 +34,7 @@ async def _page(
     request: Request, context: AgentContext, template: str, status: int = 200, **values: object
 ) -> Response:
     at = context.at
-    mark = await stamp(at, None) if at.chosen is not None else ""
+    mark = await page_mark(at) if at.chosen is not None else ""
     return page(
         request,
         template,

@@ -17,7 +17,7 @@ from ..context import RequestContext
 from ..guard import Refused
 from .auth import AgentContext, agent_form, anyone, login, login_page, logout, see_other, signed_in
 from .inbox import close_many, common, hue, inbox, short_name
-from .live import stamp, stream
+from .live import page_mark, stream
 from .render import canned, file, page
 from .trail import VisitorSummary, summary
 
@@ -55,7 +55,7 @@ async def _talk(
 ) -> Response:
     at = context.at
     # Taken first, so that a change while the page is built makes the stream announce it at once.
-    mark = await stamp(at, found.id)
+    mark = await page_mark(at, found.id)
     books = at.service.ledger.conversations
     visitor = await at.service.visitors.find(at.site.name, found.visitor, "desk")
     now = at.service.clock.now()

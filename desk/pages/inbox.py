@@ -19,7 +19,7 @@ from ...stores.ledger.inbox import INBOX_OPEN
 from ...stores.watch import LIVE_SECONDS
 from ..context import RequestContext
 from .auth import AgentContext, agent_pairs, see_other, signed_in
-from .live import stamp
+from .live import page_mark
 from .needs import needs
 from .render import headers, page
 
@@ -107,7 +107,7 @@ async def inbox(request: Request, context: AgentContext) -> Response:
     """The start page: what needs attention, and the open conversations, waiting ones first."""
     if context.at.chosen is None:
         return sites(request, context)
-    mark = await stamp(context.at, None)
+    mark = await page_mark(context.at, None)
     values = await common(request, context, *_place(request))
     return page(request, "inbox.html", mark=mark, current=None, needs=await needs(context), **values)
 

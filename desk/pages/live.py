@@ -1,27 +1,44 @@
-"""The desk's stream: notifies the page of changes, and the ledger of the agent's presence."""
+"""The desk's stream: brings the page new messages, notifies it of changes, and the ledger of the agent's
+presence."""
 
+import asyncio
 import hashlib
 import json
+import math
+import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ...chat.hub import desk_topic, visit_topic
+from ...chat.hub import Listener, desk_topic, talk_topic, visit_topic
+from ...chat.model import Conversation, Message
 from ...stores.watch import visit_mark
 from ..context import RequestContext
 from ..guard import NO_STORE
 from ..sse import EventStream, StreamEnd, event
-from .auth import agent_context, anyone, must_set_up, require_own_stream, require_role
+from .auth import AgentContext, agent_context, anyone, must_set_up, require_own_stream, require_role
 from .needs import needs_version
 
 LOOK_SECONDS = 10.0
-# Each event makes the page reload itself, so changes within a second are one event.
+# Each `changed` makes the page reload itself, so changes within a second are one event.
 GAP_SECONDS = 1.0
+SHOWN_TALKS, OWN_TALKS = 8, 20
+"""Most conversations of one page, and most of an agent's own, whose messages a stream brings."""
+
+_MARK = re.compile(r"([0-9]{1,18})\.([0-9a-f]{0,40})")
 
 
-async def stamp(at: RequestContext, conversation: str | None) -> str:
+async def page_mark(at: RequestContext, conversation: str | None = None) -> str:
+    """What a page gives to its stream, so that this tells what is newer: the id of the last message, and the
+    stamp of the rest. Taken before the page is built."""
+    last = await at.service.ledger.conversations.last_message()
+    return f"{last}.{await _stamp(at, conversation)}"
+
+
+async def _stamp(at: RequestContext, conversation: str | None) -> str:
     """A short text that differs whenever the inbox does, and what the page of this conversation shows, or
     without one what needs a person."""
     books, site = at.service.ledger.conversations, at.site.name
@@ -36,10 +53,97 @@ async def stamp(at: RequestContext, conversation: str | None) -> str:
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=9).hexdigest()
 
 
+class DeskReader:
+    """What the stream of one desk page tells it.
+
+    `message` is a message of a conversation that the page shows or whose agent it is: its data are those of
+    `_message`. `changed` says that something else on the page has changed, so that it is to be loaded again.
+    The id of each event is the page's mark as it is now.
+    """
+
+    def __init__(self, context: AgentContext, shown: Sequence[Conversation], mark: str, after: int) -> None:
+        self._context = context
+        self._at = context.at
+        self._shown = shown
+        self._mark = mark
+        self._after = after
+        self._talks: frozenset[str] = frozenset(one.id for one in shown)
+        self._topics = {talk_topic(one.site, one.id) for one in shown}
+        self._session_at = -math.inf
+        self._told_at = -math.inf  # of the last `changed`
+
+    @property
+    def topics(self) -> Sequence[str]:
+        """What it has to hear of, besides the desk's topic."""
+        site = self._at.site.name
+        visits = [visit_topic(site, one.visitor) for one in self._shown]
+        return [*visits, *self._topics]
+
+    async def __call__(self, listener: Listener) -> Sequence[bytes]:
+        """The events since the last call. Raises StreamEnd."""
+        woken, clock = listener.taken(), asyncio.get_running_loop().time
+        if clock() - self._session_at >= LOOK_SECONDS:
+            await self._require_session()
+            self._session_at, woken = clock(), woken | {desk_topic(self._at.site.name)}
+        events = await self._messages() if woken & self._topics else []
+        if woken - self._topics or clock() >= listener.look_at:
+            if (wait := self._told_at + GAP_SECONDS - clock()) > 0:
+                listener.look_at = min(listener.look_at, clock() + wait)
+                return events
+            events += await self._changes(listener)
+            listener.look_at = clock() + LOOK_SECONDS
+        return events
+
+    async def _require_session(self) -> None:
+        at, service = self._at, self._at.service
+        now = service.clock.now()
+        if await service.ledger.agents.session(self._context.token, at.place, now, at.chosen) is None:
+            raise StreamEnd
+        await service.presence.seen(self._context.session.agent)
+
+    async def _messages(self) -> list[bytes]:
+        found = await self._at.service.ledger.conversations.following(sorted(self._talks), self._after)
+        events = []
+        for conversation, message in found:
+            self._after = message.id
+            events.append(event("message", json.dumps(_message(conversation, message)), self._id))
+        return events
+
+    async def _changes(self, listener: Listener) -> list[bytes]:
+        events = await self._messages() if await self._follow(listener) else []
+        mark = await _stamp(self._at, self._shown[0].id if self._shown else None)
+        if mark != self._mark:
+            self._mark, self._told_at = mark, asyncio.get_running_loop().time()
+            events.append(event("changed", "{}", self._id))
+        return events
+
+    async def _follow(self, listener: Listener) -> bool:
+        """Hear of the messages of the conversations that the agent has now, too; returns whether these are
+        others than before."""
+        at, site = self._at, self._at.site.name
+        own = await at.service.ledger.conversations.of_agent(site, self._context.session.agent, OWN_TALKS)
+        talks = frozenset(own) | {one.id for one in self._shown}
+        if talks == self._talks:
+            return False
+        self._talks, self._topics = talks, {talk_topic(site, one) for one in talks}
+        at.service.hub.follow(listener, [desk_topic(site), *self.topics])
+        return True
+
+    @property
+    def _id(self) -> str:
+        return f"{self._after}.{self._mark}"
+
+
+def _message(conversation: str, message: Message) -> dict[str, Any]:
+    """A message for the desk's script."""
+    fields = {"id": message.id, "author": message.author, "agent": message.agent}
+    return {"conversation": conversation, **fields, "text": message.text, "at": message.at}
+
+
 @anyone
 async def stream(request: Request, at: RequestContext) -> Response:
-    """Events `changed` for an open page: `?mark=` is the stamp it was made with, `?conversation=` its own,
-    `?key=` proves that it is the desk's.
+    """The events of `DeskReader` for an open page: `?mark=` is its mark, `?conversation=` what it shows, once
+    for each, `?key=` proves that it is the desk's.
 
     As long as it is open the agent counts as present; it ends with the agent's session. Without a session the
     answer is 204, after which browsers do not reconnect.
@@ -51,24 +155,13 @@ async def stream(request: Request, at: RequestContext) -> Response:
     require_role(context)
     if must_set_up(context):
         return Response(status_code=204, headers=NO_STORE)
-    conversation = request.query_params.get("conversation", "")[:64] or None
-    found = await service.ledger.conversations.get(at.site.name, conversation) if conversation else None
-    shown = request.headers.get("last-event-id") or request.query_params.get("mark", "")
-    looked = 0.0
-
-    async def read() -> Sequence[bytes]:
-        nonlocal shown, looked
-        now = service.clock.now()
-        if now - looked >= LOOK_SECONDS:
-            if await service.ledger.agents.session(context.token, at.place, now, at.chosen) is None:
-                raise StreamEnd
-            await service.presence.seen(context.session.agent)
-            looked = now
-        mark = await stamp(at, conversation)
-        if mark == shown:
-            return []
-        shown = mark
-        return [event("changed", "{}", mark)]
+    books, query = service.ledger.conversations, request.query_params
+    asked = [one[:64] for one in query.getlist("conversation")[:SHOWN_TALKS] if one]
+    shown = [found for one in asked if (found := await books.get(at.site.name, one)) is not None]
+    # After a reconnect, Last-Event-ID is newer than the mark in the URL.
+    mark = _MARK.fullmatch(request.headers.get("last-event-id") or query.get("mark", ""))
+    last, told = (int(mark[1]), mark[2]) if mark else (await books.last_message(), "")
+    reader = DeskReader(context, shown, told, last)
 
     def hold() -> AbstractContextManager[object]:
         held = ExitStack()
@@ -76,13 +169,4 @@ async def stream(request: Request, at: RequestContext) -> Response:
         held.enter_context(service.presence.open(context.session.agent))
         return held
 
-    return EventStream(
-        service.hub,
-        desk_topic(at.site.name),
-        None,
-        hold,
-        read,
-        others=() if found is None else [visit_topic(found.site, found.visitor)],
-        look=LOOK_SECONDS,
-        gap=GAP_SECONDS,
-    )
+    return EventStream(service.hub, desk_topic(at.site.name), None, hold, reader, others=reader.topics)

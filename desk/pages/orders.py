@@ -21,7 +21,7 @@ from ...service.ordering.story import lines, reported, said, values
 from ...stores.ledger.stories import Story
 from ..guard import Refused
 from .auth import AgentContext, agent_form, see_other, signed_in
-from .live import stamp
+from .live import page_mark
 from .needs import BACK
 from .render import page, times
 
@@ -38,7 +38,7 @@ async def _page(
     request: Request, context: AgentContext, template: str, status: int, **values: Any
 ) -> Response:
     own = {"agent": context.session.agent, "csrf": context.session.csrf}
-    return page(request, template, status, mark=await stamp(context.at, None), current=None, **own, **values)
+    return page(request, template, status, mark=await page_mark(context.at), current=None, **own, **values)
 
 
 async def _story(request: Request, context: AgentContext) -> Story:

@@ -16,7 +16,7 @@ from ..guard import Refused
 from ..ways import ROOT
 from .auth import AgentContext
 from .charts import Chart, Drawing, drawn
-from .live import stamp
+from .live import page_mark
 from .render import desk_path, page
 
 ROWS: Final = 50
@@ -103,7 +103,7 @@ async def owner_page(
         request,
         template,
         status,
-        mark=await stamp(context.at, None),
+        mark=await page_mark(context.at, None),
         current=None,
         agent=context.session.agent,
         csrf=context.session.csrf,

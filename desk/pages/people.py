@@ -17,7 +17,7 @@ from ...stores.ledger.roles import ALL_SITES, ROLES, Role, Roles, role_at, suffi
 from ..context import RequestContext
 from ..guard import Refused
 from .auth import AgentContext, agent_form, agent_pairs, noted, see_other, signed_in
-from .live import stamp
+from .live import page_mark
 from .render import desk_path, page
 
 _SAID = {
@@ -76,7 +76,7 @@ async def _page(
         request,
         template,
         status,
-        mark=await stamp(context.at, None),
+        mark=await page_mark(context.at),
         current=None,
         agent=context.session.agent,
         csrf=context.session.csrf,

@@ -15,7 +15,7 @@ from ...service.ordering.notify import notify_retried, notify_settled
 from ...stores.ledger.again import OutboxError
 from ..guard import Refused
 from .auth import AgentContext, agent_form, see_other, signed_in
-from .live import stamp
+from .live import page_mark
 from .needs import BACK
 from .render import page
 
@@ -42,7 +42,7 @@ async def _listed(
         request,
         "postbacks.html",
         status,
-        mark=await stamp(context.at, None),
+        mark=await page_mark(context.at, None),
         current=None,
         agent=context.session.agent,
         csrf=context.session.csrf,

@@ -2,16 +2,30 @@
 
 import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from itertools import takewhile
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, bindparam, false, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Float,
+    Integer,
+    and_,
+    bindparam,
+    false,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from ...chat.model import Added, Author, Conversation, Message, Sender
 from ...referral.visitor import Talk
 from .connection import Connection, executing
 from .database import Database
-from .prepared import Prepared
+from .prepared import Prepared, values_of
 from .schema import conversations, messages
 
 # A visitor who writes again within a day goes on with the same conversation; later a new one begins, so
@@ -47,8 +61,124 @@ _TALKED_IN = Prepared(
     .limit(1)
 )
 
+_OWN_NEWEST = (
+    select(*CONVERSATION)
+    .where(
+        conversations.c.site == bindparam("site"),
+        conversations.c.visitor == bindparam("visitor"),
+        OWN,
+    )
+    .order_by(conversations.c.started_at.desc())
+    .limit(1)
+)
+_LATEST, _LATEST_LOCKED = Prepared(_OWN_NEWEST), Prepared(_OWN_NEWEST.with_for_update())
+_AT = select(*CONVERSATION).where(
+    conversations.c.site == bindparam("site"), conversations.c.id == bindparam("conversation")
+)
+_GET, _GET_LOCKED = Prepared(_AT), Prepared(_AT.with_for_update())
+_REPEAT = Prepared(
+    select(messages.c.conversation, *MESSAGE)
+    .join(conversations, conversations.c.id == messages.c.conversation)
+    .where(
+        conversations.c.site == bindparam("site"),
+        conversations.c.visitor == bindparam("visitor"),
+        messages.c.client_id == bindparam("client_id"),
+    )
+)
+_SENT = Prepared(
+    select(*MESSAGE).where(
+        messages.c.conversation == bindparam("conversation"), messages.c.client_id == bindparam("client_id")
+    )
+)
+_FOLLOWING = Prepared(
+    select(*MESSAGE)
+    .where(messages.c.conversation == bindparam("conversation"), messages.c.id > bindparam("after"))
+    .order_by(messages.c.id)
+    .limit(bindparam("limit", type_=Integer))
+)
+_LATER = Prepared(
+    select(messages.c.id, conversations.c.site, conversations.c.visitor, messages.c.conversation)
+    .join(conversations, conversations.c.id == messages.c.conversation)
+    .where(messages.c.id > bindparam("after"))
+    .order_by(messages.c.id)
+    .limit(PAGE)
+)
+_NEWEST_OF_TALK = Prepared(
+    select(messages.c.id, messages.c.author)
+    .where(messages.c.conversation == bindparam("conversation"))
+    .order_by(messages.c.id.desc())
+    .limit(ANSWERS)
+)
+_ELSEWHERE = Prepared(
+    select(conversations.c.updated_at, conversations.c.state)
+    .where(
+        conversations.c.site == bindparam("site"),
+        conversations.c.visitor == bindparam("visitor"),
+        conversations.c.provider.is_not(None),
+        conversations.c.said > 0,
+    )
+    .order_by(conversations.c.updated_at.desc())
+    .limit(1)
+)
+_ADD = Prepared(
+    insert(messages)
+    .values(values_of([column for column in messages.c if column.name != "id"]))
+    .returning(messages.c.id)
+)
+_OF_AGENT = Prepared(
+    select(conversations.c.id)
+    .where(
+        conversations.c.site == bindparam("site"),
+        conversations.c.agent == bindparam("agent"),
+        conversations.c.state == "open",
+        OWN,
+    )
+    .order_by(conversations.c.updated_at.desc())
+    .limit(bindparam("limit", type_=Integer))
+)
+_SAID = update(conversations).where(conversations.c.id == bindparam("key"))
+_BY_EITHER = {
+    "said": conversations.c.said + 1,
+    "state": "open",
+    **values_of([conversations.c.updated_at, conversations.c.last]),
+}
+_VISITOR_SAID = Prepared(
+    _SAID.values(
+        **_BY_EITHER,
+        **values_of([conversations.c.partner, conversations.c.page, conversations.c.client]),
+        waiting_since=func.coalesce(conversations.c.waiting_since, bindparam("updated_at", type_=Float)),
+    ).returning(*CONVERSATION)
+)
+_AGENT_SAID = Prepared(
+    _SAID.values(**_BY_EITHER, **values_of([conversations.c.agent]), waiting_since=None).returning(
+        *CONVERSATION
+    )
+)
+
 NOBODY = Sender()
 Note = Callable[[Conversation], str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A conversation in which something was written, and the id of its last message."""
+
+    message: int
+    site: str
+    visitor: str
+    conversation: str
+
+
+@lru_cache
+def _of_several(count: int) -> Prepared:
+    """The messages of so many conversations after one."""
+    ids = [bindparam(f"conversation{place}", type_=messages.c.conversation.type) for place in range(count)]
+    return Prepared(
+        select(messages.c.conversation, *MESSAGE)
+        .where(messages.c.conversation.in_(ids), messages.c.id > bindparam("after"))
+        .order_by(messages.c.id)
+        .limit(PAGE)
+    )
 
 
 class NoConversationError(LookupError):
@@ -65,31 +195,31 @@ class Conversations:
 
     async def talk(self, site: str, visitor: str) -> Talk:
         """What the visitor's own record says of its newest conversation."""
-        async with self._db.read() as connection:
+
+        async def work(connection: Connection) -> Talk:
             elsewhere = await _elsewhere(connection, site, visitor)
             found = await _latest(connection, site, visitor)
             if found is None:
                 return Talk(elsewhere=elsewhere)
-            newest = (
-                select(messages.c.id, messages.c.author)
-                .where(messages.c.conversation == found.id)
-                .order_by(messages.c.id.desc())
-                .limit(ANSWERS)
-            )
-            rows = (await connection.execute(newest)).all()
-        since = list(takewhile(lambda row: row.author != "visitor", rows))
-        answers = tuple(row.id for row in reversed(since) if row.author == "agent")
-        return Talk(rows[0].id if rows else 0, found.state == "open", answers, elsewhere)
+            rows = (await connection.execute(_NEWEST_OF_TALK, {"conversation": found.id})).all()
+            since = list(takewhile(lambda row: row.author != "visitor", rows))
+            answers = tuple(row.id for row in reversed(since) if row.author == "agent")
+            return Talk(rows[0].id if rows else 0, found.state == "open", answers, elsewhere)
+
+        return await self._db.query(work)
 
     async def visitor_messages(
         self, site: str, visitor: str, after: int = 0
     ) -> tuple[Conversation | None, tuple[Message, ...]]:
         """The visitor's newest conversation, open or closed, and the next messages of it (at most 500)."""
-        async with self._db.read() as connection:
+
+        async def work(connection: Connection) -> tuple[Conversation | None, tuple[Message, ...]]:
             found = await _latest(connection, site, visitor)
             if found is None:
                 return None, ()
             return found, await _messages(connection, found, after, PAGE)
+
+        return await self._db.query(work)
 
     async def add_visitor_message(
         self,
@@ -112,17 +242,8 @@ class Conversations:
 
         async def work(tx: Connection) -> Added:
             await tx.lock(f"talk {site} {visitor}")
-            repeat = (
-                await tx.execute(
-                    select(messages.c.conversation, *MESSAGE)
-                    .join(conversations, conversations.c.id == messages.c.conversation)
-                    .where(
-                        conversations.c.site == site,
-                        conversations.c.visitor == visitor,
-                        messages.c.client_id == client_id,
-                    )
-                )
-            ).first()
+            sent = {"site": site, "visitor": visitor, "client_id": client_id}
+            repeat = (await tx.execute(_REPEAT, sent)).first()
             if repeat is not None:
                 first = message_of(repeat[1:])
                 return Added(await _found(tx, site, repeat.conversation), first, created=False)
@@ -134,18 +255,9 @@ class Conversations:
                 row = {c.name: getattr(found, c.name) for c in CONVERSATION}
                 await tx.execute(insert(conversations).values(**row, said=0))
             message = await _add(tx, found, "visitor", None, text, client_id, now)
-            found = await _touch(
-                tx,
-                found,
-                now,
-                state="open",
-                waiting_since=func.coalesce(conversations.c.waiting_since, now),
-                said=conversations.c.said + 1,
-                last=message.id,
-                partner=sender.partner,
-                page=sender.page,
-                client=sender.client,
-            )
+            change: dict[str, Any] = {"key": found.id, "updated_at": now, "last": message.id}
+            change |= {"partner": sender.partner, "page": sender.page, "client": sender.client}
+            found = conversation_of((await tx.execute(_VISITOR_SAID, change)).first())
             return Added(found, message, created=True, opened=opened)
 
         return await self._db.transact(work)
@@ -260,16 +372,8 @@ class Conversations:
                 return Added(found, repeat, created=False)
             message = await _add(tx, found, "agent", agent, text, client_id, now)
             opened = found.state == "closed"
-            found = await _touch(
-                tx,
-                found,
-                now,
-                state="open",
-                agent=agent,
-                waiting_since=None,
-                said=conversations.c.said + 1,
-                last=message.id,
-            )
+            change: dict[str, Any] = {"key": found.id, "updated_at": now, "last": message.id, "agent": agent}
+            found = conversation_of((await tx.execute(_AGENT_SAID, change)).first())
             return Added(found, message, created=True, opened=opened)
 
         return await self._db.transact(work)
@@ -332,19 +436,25 @@ class Conversations:
         async with self._db.read() as connection:
             return int(await connection.scalar(select(func.coalesce(func.max(messages.c.id), 0))) or 0)
 
-    async def written_after(self, message: int) -> tuple[int, Sequence[tuple[str, str]]]:
-        """The site and the visitor of each conversation in which something was written after a message, of
-        the next 500 messages; and the id of the last of these."""
-        later = (
-            select(messages.c.id, conversations.c.site, conversations.c.visitor)
-            .join(conversations, conversations.c.id == messages.c.conversation)
-            .where(messages.c.id > message)
-            .order_by(messages.c.id)
-            .limit(PAGE)
-        )
-        async with self._db.read() as connection:
-            rows = (await connection.execute(later)).all()
-        return (rows[-1].id if rows else message), list(dict.fromkeys((r.site, r.visitor) for r in rows))
+    async def of_agent(self, site: str, agent: str, limit: int) -> tuple[str, ...]:
+        """The ids of the open conversations that an agent has, the newest ones."""
+        mine = {"site": site, "agent": agent, "limit": limit}
+        rows = await self._db.query(executing(_OF_AGENT, mine))
+        return tuple(row.id for row in rows)
+
+    async def following(self, conversations: Sequence[str], after: int) -> tuple[tuple[str, Message], ...]:
+        """The next messages of several conversations, at most 500, each with its conversation's id."""
+        given = {f"conversation{place}": one for place, one in enumerate(conversations)}
+        rows = await self._db.query(executing(_of_several(len(conversations)), given | {"after": after}))
+        return tuple((row[0], message_of(row[1:])) for row in rows)
+
+    async def written_after(self, message: int) -> Sequence[Written]:
+        """The conversations in which something was written after a message, of the next 500 messages; each
+        once, in the order of its last one."""
+        rows = (await self._db.query(executing(_LATER, {"after": message}))).all()
+        newest = {row.conversation: row for row in rows}
+        found = [Written(row.id, row.site, row.visitor, row.conversation) for row in newest.values()]
+        return sorted(found, key=lambda one: one.message)
 
 
 def new_id() -> str:
@@ -365,8 +475,8 @@ def message_of(row: Sequence[Any]) -> Message:
 async def _get(
     connection: Connection, site: str, conversation: str, *, lock: bool = False
 ) -> Conversation | None:
-    one = select(*CONVERSATION).where(conversations.c.site == site, conversations.c.id == conversation)
-    row = (await connection.execute(one.with_for_update() if lock else one)).first()
+    one = {"site": site, "conversation": conversation}
+    row = (await connection.execute(_GET_LOCKED if lock else _GET, one)).first()
     return None if row is None else conversation_of(row)
 
 
@@ -380,22 +490,14 @@ async def _found(tx: Connection, site: str, conversation: str) -> Conversation:
 async def _latest(
     connection: Connection, site: str, visitor: str, *, lock: bool = False
 ) -> Conversation | None:
-    newest = (
-        select(*CONVERSATION)
-        .where(conversations.c.site == site, conversations.c.visitor == visitor, OWN)
-        .order_by(conversations.c.started_at.desc())
-        .limit(1)
-    )
-    row = (await connection.execute(newest.with_for_update() if lock else newest)).first()
+    whose = {"site": site, "visitor": visitor}
+    row = (await connection.execute(_LATEST_LOCKED if lock else _LATEST, whose)).first()
     return None if row is None else conversation_of(row)
 
 
 async def _elsewhere(connection: Connection, site: str, visitor: str) -> tuple[float, bool] | None:
     """When the visitor's last talk in a provider's chat went on, and whether it is open."""
-    c = conversations.c
-    mine = (c.site == site, c.visitor == visitor, c.provider.is_not(None), c.said > 0)
-    newest = select(c.updated_at, c.state).where(*mine).order_by(c.updated_at.desc()).limit(1)
-    row = (await connection.execute(newest)).first()
+    row = (await connection.execute(_ELSEWHERE, {"site": site, "visitor": visitor})).first()
     return None if row is None else (row.updated_at, row.state == "open")
 
 
@@ -426,22 +528,15 @@ async def _go_on(tx: Connection, conversation: str, now: float) -> None:
 async def _messages(
     connection: Connection, conversation: Conversation, after: int, limit: int
 ) -> tuple[Message, ...]:
-    following = (
-        select(*MESSAGE)
-        .where(messages.c.conversation == conversation.id, messages.c.id > after)
-        .order_by(messages.c.id)
-        .limit(limit)
-    )
-    return tuple(message_of(row) for row in (await connection.execute(following)).all())
+    given = {"conversation": conversation.id, "after": after, "limit": limit}
+    return tuple(message_of(row) for row in await connection.execute(_FOLLOWING, given))
 
 
 async def _sent(tx: Connection, conversation: Conversation, client_id: str | None) -> Message | None:
     if client_id is None:
         return None
-    first = select(*MESSAGE).where(
-        messages.c.conversation == conversation.id, messages.c.client_id == client_id
-    )
-    row = (await tx.execute(first)).first()
+    given = {"conversation": conversation.id, "client_id": client_id}
+    row = (await tx.execute(_SENT, given)).first()
     return None if row is None else message_of(row)
 
 
@@ -454,15 +549,13 @@ async def _add(
     client_id: str | None,
     now: float,
 ) -> Message:
-    row = insert(messages).values(
-        conversation=conversation.id, author=author, agent=agent, text=text, client_id=client_id, at=now
-    )
+    row: dict[str, Any] = {"conversation": conversation.id, "author": author, "agent": agent, "text": text}
+    row |= {"client_id": client_id, "at": now}
     # Whoever reads on from the last id that it saw may miss none: ids become visible in their order.
     await tx.lock("messages")
-    key = (await tx.execute(row)).inserted_primary_key
-    assert key is not None
+    number = (await tx.execute(_ADD, row)).scalar()
     await tx.announce()
-    return Message(int(key[0]), author, agent, text, now)
+    return Message(number, author, agent, text, now)
 
 
 async def _touch(tx: Connection, conversation: Conversation, now: float, **changes: object) -> Conversation:

@@ -1,14 +1,16 @@
 """Lists and counts of a site's conversations."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, select
+from sqlalchemy import ColumnElement, Select, and_, bindparam, func, select
 
 from ...chat.model import Crowd, Entry
-from .connection import Connection
+from .connection import Connection, executing
 from .conversations import CONVERSATION, OWN, conversation_of, message_of, untaken
 from .database import Database
+from .prepared import Prepared
 from .schema import conversations, messages
 
 INBOX_OPEN = 50
@@ -19,11 +21,30 @@ CROWDS = 20
 PREVIEW = 200
 
 
+# Answered from the index alone. A sum, not a maximum: clocks of several processes may differ.
+_VERSION = Prepared(
+    select(
+        func.count().label("count"), func.coalesce(func.sum(conversations.c.updated_at), 0.0).label("total")
+    ).where(conversations.c.site == bindparam("site"), conversations.c.state == "open", OWN)
+)
+
+
+class _Reading:
+    """The version of a site's inbox that was read last, and the numbers of the readings that were begun and
+    that came to something."""
+
+    def __init__(self) -> None:
+        self.turn = asyncio.Lock()
+        self.begun = self.done = 0
+        self.version = ""
+
+
 class Inbox:
     """The lists and counts of all sites. Times are in Unix seconds."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
+        self._versions: dict[str, _Reading] = {}
 
     async def page(self, site: str, number: int = 0, client: str | None = None) -> tuple[Entry, ...]:
         """One page of 50 open conversations: the waiting ones, newest first, then the answered ones.
@@ -95,13 +116,15 @@ class Inbox:
 
     async def version(self, site: str) -> str:
         """A short text that differs whenever the open conversations of the site do."""
-        # Answered from the index alone. A sum, not a maximum: clocks of several processes may differ.
-        query = select(func.count(), func.coalesce(func.sum(conversations.c.updated_at), 0)).where(
-            conversations.c.site == site, conversations.c.state == "open", OWN
-        )
-        async with self._db.read() as connection:
-            count, total = (await connection.execute(query)).one()
-        return f"{count}-{total:.6f}"
+        # All desks of a site ask at the same time: those who come while it is read share the next reading.
+        reading = self._versions.setdefault(site, _Reading())
+        begun = reading.begun
+        async with reading.turn:
+            if reading.done <= begun:
+                reading.begun += 1
+                row = (await self._db.query(executing(_VERSION, {"site": site}))).first()
+                reading.version, reading.done = f"{row.count}-{row.total:.6f}", reading.begun
+            return reading.version
 
 
 async def _crowds(connection: Connection, site: str) -> tuple[Crowd, ...]:

@@ -429,6 +429,7 @@ conversations = Table(
     Index("ix_conversations_visitor", "site", "visitor"),
     Index("ix_conversations_updated", "site", "state", "updated_at", "provider"),
     Index("ix_conversations_waiting", "site", "state", "waiting_since", "updated_at"),
+    Index("ix_conversations_agent", "site", "agent", "state", "updated_at"),
     # The open ones of all sites are counted again and again; those that are closed are many times more.
     Index("ix_conversations_state", "state", "site", "provider", "updated_at"),
 )

@@ -35,6 +35,8 @@ GROUP: Final = 64
 READERS: Final = 2
 """Threads that read."""
 
+_POLL_SECONDS: Final = 0.04
+_UNKNOWN: Final = -1
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
@@ -83,7 +85,7 @@ class SqliteDatabase(Database):
         self._jobs: deque[_Job] = deque()
         self._pump: asyncio.Task[None] | None = None
         self._watch: sqlite3.Connection | None = None
-        self._version = -1
+        self._version = _UNKNOWN
 
     async def open(self) -> tuple[str | None, str]:
         """Build or upgrade the tables. Raises LedgerError if the file cannot be used, or is none of ours."""
@@ -238,16 +240,18 @@ class SqliteDatabase(Database):
             )
 
     async def changed(self) -> bool:
-        """See `Database`. If that is unknown, True. Some 10 µs, without waiting: SQLite keeps
-        the number in shared memory (PRAGMA data_version)."""
+        """See `Database`. If that is unknown, True. Some 10 µs, without waiting: SQLite keeps the number in
+        shared memory (PRAGMA data_version)."""
+        before, self._version = self._version, self._data_version()
+        return self._version != before or self._version == _UNKNOWN
+
+    def _data_version(self) -> int:
         try:
             if self._watch is None:
                 self._watch = sqlite3.connect(self._path, timeout=0, isolation_level=None)
-            version = int(self._watch.execute("PRAGMA data_version").fetchone()[0])
+            return int(self._watch.execute("PRAGMA data_version").fetchone()[0])
         except sqlite3.Error:
-            return True
-        changed, self._version = version != self._version, version
-        return changed
+            return _UNKNOWN
 
     async def time(self) -> float | None:
         """See `Database`."""
@@ -257,8 +261,13 @@ class SqliteDatabase(Database):
         """See `Database`. SQLite does so by itself."""
 
     async def idle(self, seconds: float) -> None:
-        """See `Database`. SQLite does not announce changes."""
-        await asyncio.sleep(seconds)
+        """See `Database`. SQLite does not announce changes: it is asked for them."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        while (left := until - loop.time()) > 0:
+            await asyncio.sleep(min(_POLL_SECONDS, left))
+            if self._data_version() != self._version:
+                return
 
 
 class _Done(asyncio.Future[Any]):

@@ -107,6 +107,42 @@ async function refresh() {
   }
 }
 
+// -- new messages
+
+// As templates/desk/_messages.html has them.
+function append(message) {
+  const list = document.getElementById("messages");
+  if (list === null || message.conversation !== top_.dataset.conversation) return;
+  if (document.getElementById(`m${message.id}`) !== null) return;
+  const item = document.createElement("li");
+  item.id = `m${message.id}`;
+  item.className = `message new by-${message.author}`;
+  item.dataset.author = `${message.author}${message.agent ?? ""}`;
+  const written = document.createElement("p");
+  written.className = "text";
+  written.dir = "auto";
+  written.textContent = message.text;
+  const last = [...list.querySelectorAll(".message")].at(-1);
+  if (last?.dataset.author === item.dataset.author) item.classList.add("same-author");
+  if (message.author !== "system") {
+    const by = document.createElement("p");
+    const name = document.createElement("b");
+    const time = document.createElement("time");
+    by.className = "by";
+    const mine = message.agent === list.dataset.me;
+    name.textContent = message.author === "visitor" ? list.dataset.visitor : mine ? "You" : message.agent;
+    time.dateTime = new Date(message.at * 1000).toISOString();
+    const zone = { timeZone: list.dataset.zone, hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
+    time.textContent = new Intl.DateTimeFormat("en", zone).format(message.at * 1000);
+    by.append(name, " ", time);
+    item.append(by);
+  }
+  item.append(written);
+  const follow = atEnd();
+  list.append(item);
+  if (follow) toEnd();
+}
+
 // -- the stream
 
 function pulse(live) {
@@ -126,6 +162,10 @@ function listen() {
   });
   const stream = new EventSource(`${base}/stream?${query}`);
   stream.addEventListener("open", () => pulse(true));
+  stream.addEventListener("message", (event) => {
+    top_.dataset.mark = event.lastEventId;
+    append(JSON.parse(event.data));
+  });
   stream.addEventListener("changed", (event) => {
     top_.dataset.mark = event.lastEventId;
     refresh();

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -336,3 +337,31 @@ async def test_the_version_differs_after_every_change_of_an_open_conversation(bo
     assert seen[4] == seen[0] != seen[3]
     await write(books, "elsewhere", site="other")
     assert await inbox(books).version("shop") == seen[4]
+
+
+async def test_those_who_ask_for_the_version_together_share_readings_that_began_after_they_asked(
+    books: Conversations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lists, query = inbox(books), books._db.query
+    held, reading = [asyncio.Event(), asyncio.Event()], asyncio.Queue[None]()
+
+    async def slow(work: Any, seconds: float | None = None) -> Any:
+        found = await query(work, seconds)
+        reading.put_nowait(None)
+        await held.pop(0).wait()
+        return found
+
+    one, two = held
+    monkeypatch.setattr(books._db, "query", slow)
+    first = asyncio.create_task(lists.version("shop"))
+    async with asyncio.timeout(20):
+        await reading.get()
+        await write(books, "hello")
+        later = [asyncio.create_task(lists.version("shop")) for _ in range(50)]
+        await asyncio.sleep(0)
+        one.set()
+        await reading.get()
+        two.set()
+        assert await first not in {await task for task in later}
+    assert reading.empty()
+    assert held == []

@@ -11,12 +11,12 @@ import pytest
 import pytest_asyncio
 from clew.referral.cookie import new_visitor_id
 from clew.referral.visitor import Talk
+from clew.stores.ledger.connection import Connection
 from clew.stores.ledger.conversations import Conversations
 from clew.stores.ledger.database import Database
 from clew.stores.ledger.engines import database_at
 from clew.stores.visits import VisitsError
 from desks import VISITOR, DeskServer, desk_server, hidden
-from sqlalchemy.ext.asyncio import AsyncConnection
 from talks import open_conversation
 
 pytestmark = pytest.mark.asyncio
@@ -40,18 +40,23 @@ async def quiet(folder: Path) -> AsyncIterator[DeskServer]:
 
 @contextmanager
 def counted(db: Database) -> Iterator[list[None]]:
-    """The queries of the ledger while the block runs, one entry for each connection."""
+    """The questions to the ledger while the block runs."""
     asked: list[None] = []
     with pytest.MonkeyPatch.context() as patch:
-        read = db.read
+        read, query = db.read, db.query
 
         @asynccontextmanager
-        async def counting() -> AsyncIterator[AsyncConnection]:
+        async def counting() -> AsyncIterator[Connection]:
             asked.append(None)
             async with read() as connection:
                 yield connection
 
+        async def counting_query(work: Any, seconds: float | None = None) -> Any:
+            asked.append(None)
+            return await query(work, seconds)
+
         patch.setattr(db, "read", counting)
+        patch.setattr(db, "query", counting_query)
         yield asked
 
 

@@ -63,6 +63,9 @@ def _conversations() -> None:
     )
     op.create_index("ix_conversations_visitor", "conversations", ["site", "visitor"], unique=False)
     op.create_index(
+        "ix_conversations_agent", "conversations", ["site", "agent", "state", "updated_at"], unique=False
+    )
+    op.create_index(
         "ix_conversations_waiting",
         "conversations",
         ["site", "state", "waiting_since", "updated_at"],

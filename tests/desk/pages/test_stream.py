@@ -1,0 +1,146 @@
+"""The desk's stream brings the messages of the conversations that a page shows, and of its agent's own."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest_asyncio
+from desks import VISITOR, DeskServer, desk_server, events, hidden
+
+OTHER = "zzzzbbbbccccddddeeeeffff22"
+
+
+@pytest_asyncio.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[DeskServer]:
+    async with desk_server(tmp_path) as built:
+        yield built
+
+
+@pytest_asyncio.fixture
+async def address(desk: DeskServer) -> AsyncIterator[str]:
+    async with desk.served() as found:
+        yield found
+
+
+@asynccontextmanager
+async def told(
+    desk: DeskServer, address: str, *shown: str, mark: str | None = None, agent: str = "bo", **headers: str
+) -> AsyncIterator[AsyncIterator[dict[str, str]]]:
+    """The events of an agent's stream on a page that shows these conversations."""
+    client = await desk.agent(agent)
+    query = httpx2.QueryParams([("conversation", one) for one in shown])
+    query = query.set("mark", await marked(desk) if mark is None else mark)
+    headers |= {"cookie": f"clew_desk={client.cookies['clew_desk']}", "host": "shop.test"}
+    async with (
+        httpx2.AsyncClient(headers=headers, timeout=30) as live,
+        live.stream("GET", f"{address}desk/stream", params=query) as response,
+    ):
+        assert response.status_code == 200
+        yield events(response)
+
+
+async def marked(desk: DeskServer) -> str:
+    """The mark of a page that is made now."""
+    last = await desk.conversations.last_message()
+    return f"{last}."
+
+
+async def messages(live: AsyncIterator[dict[str, str]], count: int) -> list[dict[str, Any]]:
+    """The next messages; what else is told is passed over."""
+    found: list[dict[str, Any]] = []
+    async with asyncio.timeout(30):
+        while len(found) < count:
+            one = await anext(live)
+            if one["event"] == "message":
+                found.append(json.loads(one["data"]) | {"mark": one["id"]})
+    return found
+
+
+async def say(desk: DeskServer, text: str, visitor: str = VISITOR) -> None:
+    sent = await desk.visitor(visitor).post("messages", json={"text": text, "client_id": f"widget-{text}"})
+    assert sent.status_code == 201
+
+
+async def test_messages_of_all_conversations_on_the_page_come_in_their_order(
+    desk: DeskServer, address: str
+) -> None:
+    one, two = await desk.says("first"), await desk.says("second", OTHER)
+    await desk.says("of nobody here", "q" * 26)
+    async with told(desk, address, one, two) as live:
+        for text in ("a-question", "b-question", "c-question"):
+            await say(desk, text)
+            await say(desk, f"{text}-2", OTHER)
+        await say(desk, "not-shown", "q" * 26)
+        found = await messages(live, 6)
+    assert [(m["conversation"], m["text"]) for m in found] == [
+        (talk, text)
+        for letter in "abc"
+        for talk, text in ((one, f"{letter}-question"), (two, f"{letter}-question-2"))
+    ]
+    assert [m["id"] for m in found] == sorted(m["id"] for m in found)
+    assert {m["author"] for m in found} == {"visitor"}
+
+
+async def test_messages_of_conversations_that_the_agent_takes_come_too(
+    desk: DeskServer, address: str
+) -> None:
+    talk, foreign = await desk.says("first"), await desk.says("second", OTHER)
+    client = await desk.agent()
+    token = hidden((await client.get("desk/")).text)
+    async with told(desk, address) as live:
+        await client.post(f"desk/conversations/{talk}/take", data={"csrf": token})
+        while (await anext(live))["event"] != "changed":
+            pass
+        await say(desk, "not-mine", OTHER)
+        await say(desk, "and-this-is-mine")
+        [mine] = await messages(live, 1)
+    assert (mine["conversation"], mine["text"]) == (talk, "and-this-is-mine")
+    assert foreign != talk
+
+
+async def test_a_stream_that_comes_back_goes_on_where_it_was(desk: DeskServer, address: str) -> None:
+    talk = await desk.says("first")
+    begun = await marked(desk)
+    async with told(desk, address, talk) as live:
+        await say(desk, "question-one")
+        [one] = await messages(live, 1)
+    await say(desk, "question-two")
+    # A browser repeats the address that it had at first; Last-Event-ID is newer.
+    async with told(desk, address, talk, mark=begun, **{"last-event-id": one["mark"]}) as live:
+        [two] = await messages(live, 1)
+    assert two["text"] == "question-two"
+
+
+async def test_the_mark_of_a_page_is_from_before_what_it_shows(desk: DeskServer, address: str) -> None:
+    talk = await desk.says("first")
+    page = (await (await desk.agent()).get(f"desk/conversations/{talk}")).text
+    mark = page.partition('data-mark="')[2].partition('"')[0]
+    await say(desk, "question-one")
+    async with told(desk, address, talk, mark=mark) as live:
+        [one] = await messages(live, 1)
+    assert one["text"] == "question-one"
+
+
+async def test_a_conversation_of_another_site_is_not_told(desk: DeskServer, address: str) -> None:
+    foreign = await desk.says("first", site="other")
+    own = await desk.says("first")
+    async with told(desk, address, foreign, own) as live:
+        await desk.visitor(base="http://other.test").post(
+            "messages", json={"text": "not for this site", "client_id": "widget-01"}
+        )
+        await say(desk, "for-this-site")
+        [one] = await messages(live, 1)
+    assert (one["conversation"], one["text"]) == (own, "for-this-site")
+
+
+async def test_what_another_process_writes_is_told_at_once(desk: DeskServer, address: str) -> None:
+    talk = await desk.says("first")
+    async with told(desk, address, talk) as live:
+        # Nothing in this process hears of it.
+        await desk.says("from another process")
+        [one] = await messages(live, 1)
+    assert one["text"] == "from another process"
