@@ -90,7 +90,8 @@ GIVEN: Mapping[str, Any] = {
     **dict.fromkeys(("spelling", "named_by", "agent", "merged_into", "conversation", "finished_at", "ref")),
     **dict.fromkeys(("last_answer", "last_status", "waits_until", "decided_at")),
     **dict.fromkeys(("amount", "value", "locked", "paid", "attempts", "tried", "written"), 1),
-    **dict.fromkeys(("placed", "placed_at", "changed_at", "next_at"), NOW),
+    **dict.fromkeys(("placed", "placed_at", "changed_at", "next_at", "accepted_at"), NOW),
+    "job": "a call's name",
     **dict.fromkeys(("lockable", "unpaid"), False),
     **{name: [] for name in ("details", "sources", "doubts")},
     **dict.fromkeys(("order_id", "state", "source", "channel"), "page"),
@@ -101,7 +102,7 @@ GIVEN: Mapping[str, Any] = {
 OTHERS: Mapping[str, Mapping[str, Any]] = {
     # By names that mean something else elsewhere.
     "_CHANGE_ORDER": {"before": 1},
-    **{name: {"row": "pb_4990"} for name in ("BEGIN", "FINISH", "FINISH_DELIVERED")},
+    **{name: {"row": "pb_4990"} for name in ("BEGIN", "FINISH", "FINISH_ACCEPTED", "FINISH_DELIVERED")},
 }
 MOST = 250
 """Rows that a statement may read in PostgreSQL: those of the queues of 14 partners are the most."""
