@@ -70,10 +70,13 @@ SLOW_FOLDERS = (
     "tests/cli/test_reachable",
     "tests/cli/test_unusable_stores",
     "tests/middleware/asgi/test_granian",
+    "tests/middleware/asgi/test_unusable",
     "tests/middleware/http/test_handshake",
     "tests/middleware/mitm/",
     "tests/middleware/serve/test_reload",
     "tests/stores/test_collations",
+    "tests/stores/test_postgres_setups",
+    "tests/stores/test_visits_failing",
 )
 
 
