@@ -312,6 +312,7 @@ class Load:
         async for name, data in desk.events(self._port, list(by)):
             now = time.perf_counter()
             if name != "message":
+                desk.names = json.loads(data)
                 desk.changed.set()
                 continue
             message = json.loads(data)
@@ -366,6 +367,7 @@ class Desk:
         self._cookies: dict[str, str] = {}
         self._page = ""
         self.changed = asyncio.Event()
+        self.names: Sequence[str] = ()
 
     async def _ask(self, method: str, path: str, form: Mapping[str, str] | None = None) -> str:
         headers, body = {"Cookie": self._cookie}, b""
@@ -415,8 +417,9 @@ class Desk:
             yield name, data
 
     async def refresh(self) -> None:
-        """Ask for the page as templates/desk/desk.js does."""
+        """Ask for the inbox, or for the page, as templates/desk/desk.js does."""
         while True:
             await self.changed.wait()
             self.changed.clear()
-            await self._ask("GET", f"/conversations/{self._shown}")
+            page, inbox = f"/conversations/{self._shown}", f"/lines?current={self._shown}"
+            await self._ask("GET", page if "page" in self.names else inbox)

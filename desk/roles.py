@@ -79,6 +79,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "POST /account/factor/codes": _own("make new recovery codes", "account.factor.codes"),
     "POST /account/factor/remove": _own("turn the second factor off", "account.factor.off"),
     "GET /stream": Rule("agent", "hear of changes"),
+    "GET /lines": Rule("agent", "the inbox, for a page that shows it"),
     "POST /close": Rule("agent", "close several conversations"),
     f"GET {_TALK}": Rule("agent", "read a conversation"),
     f"POST {_TALK}/messages": Rule("agent", "answer"),

@@ -29,6 +29,7 @@ from ..stores.ledger.errors import LedgerAwayError, LedgerError
 from ..stores.ledger.probe import Fresh, Probe
 from ..stores.ledger.sqlite import SqliteDatabase
 from ..stores.presence import Presence
+from ..stores.readings import Readings
 from ..stores.shared import SharesLevels
 from ..stores.talks import Talks
 from ..stores.visits import Visits
@@ -75,6 +76,9 @@ JOIN_EVERY = 20.0
 # Keys of a site that determine the selectors for its pages.
 SELECTORS = ("cart", "order", "platform", "page_types")
 
+# Seconds between two readings of one inbox, which many desks share.
+INBOX_PAUSE = 0.25
+
 
 class Service:
     """Create it, `start` it in its event loop, `stop` it.
@@ -95,6 +99,8 @@ class Service:
         self.sites.count_clicks(lambda key, count: self.limits.crowded(key, Rate(count, CROWD_SECONDS)))
         self.selector_watch = SelectorWatch(self.events, self.clock.monotonic)
         self.hub = Hub(has_site=self.sites.__contains__)
+        # In a busy hour each of many desks asks for its inbox every second.
+        self.inboxes = Readings[tuple[str, int, str | None], Mapping[str, Any]](INBOX_PAUSE)
         self.tasks = Tasks()
         self.ledger = Ledger(settings.ledger)
         self.retention = retention.Retention(self.ledger.db)

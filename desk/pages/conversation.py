@@ -16,7 +16,7 @@ from ...settings.model import Site
 from ..context import RequestContext
 from ..guard import Refused
 from .auth import AgentContext, agent_form, anyone, login, login_page, logout, see_other, signed_in
-from .inbox import close_many, common, hue, inbox, short_name
+from .inbox import close_many, common, hue, inbox, lines, short_name
 from .live import page_mark, stream
 from .render import canned, file, page
 from .trail import VisitorSummary, summary
@@ -86,7 +86,7 @@ async def _talk(
         sale={"order_id": "", "total": "", "currency": _currency(seen), **(sale or {})},
         sale_problem=sale_problem,
         done=request.query_params.get("order", ""),
-        **await common(request, context),
+        **await common(context),
     )
 
 
@@ -163,6 +163,7 @@ _TALK = "/desk/conversations/{id}"
 routes: list[BaseRoute] = [
     Route("/desk", inbox, methods=["GET"]),
     Route("/desk/", inbox, methods=["GET"]),
+    Route("/desk/lines", lines, methods=["GET"]),
     Route("/desk/close", close_many, methods=["POST"]),
     Route("/desk/login", login_page, methods=["GET"]),
     Route("/desk/login", login, methods=["POST"]),

@@ -5,7 +5,7 @@ numbers and nobody has taken are one line, and can be closed together.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
@@ -66,22 +66,28 @@ async def _lines(at: RequestContext, entries: Sequence[Entry]) -> list[Line]:
     ]
 
 
-async def common(
-    request: Request, context: AgentContext, number: int = 0, client: str | None = None
-) -> dict[str, Any]:
+async def common(context: AgentContext, number: int = 0, client: str | None = None) -> dict[str, Any]:
     """What every page of the desk shows: the agent and the inbox, the page `number` of it, or the untaken
     conversations of one client network."""
-    at, inbox, site = context.at, context.at.service.ledger.inbox, context.at.site.name
+    at = context.at
     # An agent who reads or answers is there, also without JavaScript; written at most every few seconds.
     now = at.service.clock.now()
     if context.session.seen_at is None or now - context.session.seen_at > ONLINE_SECONDS / 3:
         await at.service.ledger.agents.seen(context.session.agent, now)
+    return {
+        "agent": context.session.agent,
+        "csrf": context.session.csrf,
+        **await _listed(at, number, client),
+    }
+
+
+async def _listed(at: RequestContext, number: int, client: str | None) -> Mapping[str, Any]:
+    """The inbox, the same for all agents."""
+    inbox, site = at.service.ledger.inbox, at.site.name
     count, waiting = await inbox.numbers(site)
     crowds = () if client else await inbox.crowds(site)
     listed = count - sum(crowd.count for crowd in crowds)
     return {
-        "agent": context.session.agent,
-        "csrf": context.session.csrf,
         "lines": await _lines(at, await inbox.page(site, number, client)),
         "closed": await _lines(at, () if client or number else await inbox.closed(site)),
         "crowds": crowds if number == 0 else (),
@@ -91,6 +97,17 @@ async def common(
         "client": client,
         "more": client is None and listed > (number + 1) * INBOX_OPEN,
     }
+
+
+@signed_in
+async def lines(request: Request, context: AgentContext) -> Response:
+    """The inbox alone, as a page whose script merges it into the one it shows: `?current=` is the
+    conversation there. In a busy hour each desk asks for it every second: they share what is read for it."""
+    at, current = context.at, request.query_params.get("current", "")[:64] or None
+    place = _place(request)
+    own: dict[str, Any] = {"agent": context.session.agent, "csrf": context.session.csrf}
+    listed = await at.service.inboxes.of((at.site.name, *place), lambda: _listed(at, *place))
+    return page(request, "lines.html", current=current, **own, **listed)
 
 
 def sites(request: Request, context: AgentContext) -> Response:
@@ -108,7 +125,7 @@ async def inbox(request: Request, context: AgentContext) -> Response:
     if context.at.chosen is None:
         return sites(request, context)
     mark = await page_mark(context.at, None)
-    values = await common(request, context, *_place(request))
+    values = await common(context, *_place(request))
     return page(request, "inbox.html", mark=mark, current=None, needs=await needs(context), **values)
 
 

@@ -28,40 +28,50 @@ GAP_SECONDS = 1.0
 SHOWN_TALKS, OWN_TALKS = 8, 20
 """Most conversations of one page, and most of an agent's own, whose messages a stream brings."""
 
-_MARK = re.compile(r"([0-9]{1,18})\.([0-9a-f]{0,40})")
+PARTS = ("inbox", "page")
+_MARK = re.compile(r"([0-9]{1,18})\.([0-9a-f]{0,40})\.([0-9a-f]{0,40})")
 
 
 async def page_mark(at: RequestContext, conversation: str | None = None) -> str:
-    """What a page gives to its stream, so that this tells what is newer: the id of the last message, and the
-    stamp of the rest. Taken before the page is built."""
+    """What a page gives to its stream, so that this tells what is newer: the id of the last message, and
+    stamps of the inbox and of the rest. Taken before the page is built."""
     last = await at.service.ledger.conversations.last_message()
-    return f"{last}.{await _stamp(at, conversation)}"
+    return f"{last}.{await _inbox_stamp(at)}.{await _page_stamp(at, conversation)}"
 
 
-async def _stamp(at: RequestContext, conversation: str | None) -> str:
-    """A short text that differs whenever the inbox does, and what the page of this conversation shows, or
-    without one what needs a person."""
-    books, site = at.service.ledger.conversations, at.site.name
-    parts: list[object] = [await at.service.ledger.inbox.version(site)]
+async def _inbox_stamp(at: RequestContext) -> str:
+    """A short text that differs whenever the inbox does."""
+    return _stamp([await at.service.ledger.inbox.version(at.site.name)])
+
+
+async def _page_stamp(at: RequestContext, conversation: str | None) -> str:
+    """A short text that differs whenever what the page of this conversation shows does, besides messages; or,
+    without one, what needs a person."""
+    site = at.site.name
     if conversation is None:
-        parts += await needs_version(at)
-    found = await books.get(site, conversation) if conversation else None
-    if found is not None:
-        parts += [found.state, found.agent, found.updated_at]
-        visitor = await at.service.visitors.find(site, found.visitor, "desk")
-        parts.append(visit_mark(visitor, at.service.clock.now()))
-    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=9).hexdigest()
+        return _stamp(await needs_version(at))
+    found = await at.service.ledger.conversations.get(site, conversation)
+    if found is None:
+        return _stamp([])
+    visitor = await at.service.visitors.find(site, found.visitor, "desk")
+    return _stamp([found.state, found.agent, *visit_mark(visitor, at.service.clock.now())])
+
+
+def _stamp(parts: Sequence[object]) -> str:
+    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=6).hexdigest()
 
 
 class DeskReader:
     """What the stream of one desk page tells it.
 
     `message` is a message of a conversation that the page shows or whose agent it is: its data are those of
-    `_message`. `changed` says that something else on the page has changed, so that it is to be loaded again.
+    `_message`. `changed` says that something else has changed, `inbox` or `page`: that is to be loaded again.
     The id of each event is the page's mark as it is now.
     """
 
-    def __init__(self, context: AgentContext, shown: Sequence[Conversation], mark: str, after: int) -> None:
+    def __init__(
+        self, context: AgentContext, shown: Sequence[Conversation], mark: tuple[str, str], after: int
+    ) -> None:
         self._context = context
         self._at = context.at
         self._shown = shown
@@ -111,10 +121,12 @@ class DeskReader:
 
     async def _changes(self, listener: Listener) -> list[bytes]:
         events = await self._messages() if await self._follow(listener) else []
-        mark = await _stamp(self._at, self._shown[0].id if self._shown else None)
-        if mark != self._mark:
-            self._mark, self._told_at = mark, asyncio.get_running_loop().time()
-            events.append(event("changed", "{}", self._id))
+        before, conversation = self._mark, self._shown[0].id if self._shown else None
+        self._mark = await _inbox_stamp(self._at), await _page_stamp(self._at, conversation)
+        names = [name for name, old, new in zip(PARTS, before, self._mark, strict=True) if old != new]
+        if names:
+            self._told_at = asyncio.get_running_loop().time()
+            events.append(event("changed", json.dumps(names), self._id))
         return events
 
     async def _follow(self, listener: Listener) -> bool:
@@ -131,7 +143,7 @@ class DeskReader:
 
     @property
     def _id(self) -> str:
-        return f"{self._after}.{self._mark}"
+        return ".".join([str(self._after), *self._mark])
 
 
 def _message(conversation: str, message: Message) -> dict[str, Any]:
@@ -160,7 +172,7 @@ async def stream(request: Request, at: RequestContext) -> Response:
     shown = [found for one in asked if (found := await books.get(at.site.name, one)) is not None]
     # After a reconnect, Last-Event-ID is newer than the mark in the URL.
     mark = _MARK.fullmatch(request.headers.get("last-event-id") or query.get("mark", ""))
-    last, told = (int(mark[1]), mark[2]) if mark else (await books.last_message(), "")
+    last, told = (int(mark[1]), (mark[2], mark[3])) if mark else (await books.last_message(), ("", ""))
     reader = DeskReader(context, shown, told, last)
 
     def hold() -> AbstractContextManager[object]:

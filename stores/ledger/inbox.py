@@ -1,12 +1,12 @@
 """Lists and counts of a site's conversations."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, bindparam, func, select
 
 from ...chat.model import Crowd, Entry
+from ..readings import Readings
 from .connection import Connection, executing
 from .conversations import CONVERSATION, OWN, conversation_of, message_of, untaken
 from .database import Database
@@ -29,22 +29,12 @@ _VERSION = Prepared(
 )
 
 
-class _Reading:
-    """The version of a site's inbox that was read last, and the numbers of the readings that were begun and
-    that came to something."""
-
-    def __init__(self) -> None:
-        self.turn = asyncio.Lock()
-        self.begun = self.done = 0
-        self.version = ""
-
-
 class Inbox:
     """The lists and counts of all sites. Times are in Unix seconds."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._versions: dict[str, _Reading] = {}
+        self._versions = Readings[str, str]()
 
     async def page(self, site: str, number: int = 0, client: str | None = None) -> tuple[Entry, ...]:
         """One page of 50 open conversations: the waiting ones, newest first, then the answered ones.
@@ -116,15 +106,13 @@ class Inbox:
 
     async def version(self, site: str) -> str:
         """A short text that differs whenever the open conversations of the site do."""
-        # All desks of a site ask at the same time: those who come while it is read share the next reading.
-        reading = self._versions.setdefault(site, _Reading())
-        begun = reading.begun
-        async with reading.turn:
-            if reading.done <= begun:
-                reading.begun += 1
-                row = (await self._db.query(executing(_VERSION, {"site": site}))).first()
-                reading.version, reading.done = f"{row.count}-{row.total:.6f}", reading.begun
-            return reading.version
+
+        async def read() -> str:
+            row = (await self._db.query(executing(_VERSION, {"site": site}))).first()
+            return f"{row.count}-{row.total:.6f}"
+
+        # All desks of a site ask at the same time.
+        return await self._versions.of(site, read)
 
 
 async def _crowds(connection: Connection, site: str) -> tuple[Crowd, ...]:

@@ -69,7 +69,8 @@ function show(page) {
     const fresh = page.getElementById(region.id);
     if (fresh !== null) merge(region, fresh);
   }
-  document.title = page.title;
+  const waiting = Number(document.getElementById("inbox-title")?.dataset.waiting);
+  document.title = page.title || (waiting ? `(${waiting}) ` : "") + document.title.replace(/^\(\d+\) /, "");
   tick();
   if (follow) toEnd();
 }
@@ -81,11 +82,12 @@ async function pageOf(response) {
 }
 
 let refreshing = false;
-let refreshQueued = false;
+let refreshQueued = null;
 
-async function refresh() {
+// The page, or the inbox alone.
+async function refresh(whole = true) {
   if (refreshing) {
-    refreshQueued = true;
+    refreshQueued = refreshQueued === true || whole;
     return;
   }
   refreshing = true;
@@ -93,16 +95,19 @@ async function refresh() {
     // The query selects a part of the inbox. `order` shows a result once only.
     const query = new URLSearchParams(location.search);
     query.delete("order");
-    const response = await fetch(`${location.pathname}?${query}`, { headers: { Accept: "text/html", ...csrfHeader } });
+    if (!whole) query.set("current", top_.dataset.conversation);
+    const path = whole ? location.pathname : `${base}/lines`;
+    const response = await fetch(`${path}?${query}`, { headers: { Accept: "text/html", ...csrfHeader } });
     const page = await pageOf(response);
     if (response.ok) show(page);
   } catch {
     // The stream reports the next change, or that the connection is lost.
   } finally {
     refreshing = false;
-    if (refreshQueued) {
-      refreshQueued = false;
-      refresh();
+    if (refreshQueued !== null) {
+      const next = refreshQueued;
+      refreshQueued = null;
+      refresh(next);
     }
   }
 }
@@ -168,7 +173,7 @@ function listen() {
   });
   stream.addEventListener("changed", (event) => {
     top_.dataset.mark = event.lastEventId;
-    refresh();
+    refresh(JSON.parse(event.data).includes("page"));
   });
   stream.addEventListener("error", () => {
     pulse(false);

@@ -46,7 +46,7 @@ async def told(
 async def marked(desk: DeskServer) -> str:
     """The mark of a page that is made now."""
     last = await desk.conversations.last_message()
-    return f"{last}."
+    return f"{last}.."
 
 
 async def messages(live: AsyncIterator[dict[str, str]], count: int) -> list[dict[str, Any]]:
@@ -144,3 +144,18 @@ async def test_what_another_process_writes_is_told_at_once(desk: DeskServer, add
         await desk.says("from another process")
         [one] = await messages(live, 1)
     assert one["text"] == "from another process"
+
+
+async def test_a_change_names_what_to_load_again(desk: DeskServer, address: str) -> None:
+    talk = await desk.says("first")
+    client = await desk.agent()
+    page = (await client.get(f"desk/conversations/{talk}")).text
+    mark = page.partition('data-mark="')[2].partition('"')[0]
+    async with told(desk, address, talk, mark=mark) as live, asyncio.timeout(30):
+        await say(desk, "of-somebody-else", OTHER)
+        assert json.loads((await anext(live))["data"]) == ["inbox"]
+        await client.post(f"desk/conversations/{talk}/take", data={"csrf": hidden(page)})
+        assert json.loads((await anext(live))["data"]) == ["inbox", "page"]
+    lines = (await client.get(f"desk/lines?current={talk}")).text
+    assert "of-somebody-else" in lines
+    assert f'href="/-/clew/desk/conversations/{talk}" aria-current="page"' in lines
