@@ -16,6 +16,7 @@ from ..settings.model import Net
 from .history import Order
 from .model import Item, Refund
 from .money import minor_digits
+from .refunded import Counting, taken, value_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +73,8 @@ def net(order: Order, rule: NetRule) -> Decimal:
 def netted(order: Order, rule: NetRule) -> tuple[Order, tuple[str, ...]]:
     """The order with the amounts that count, and what the rule asks for and the order does not say.
 
-    A refund takes the same part of what counts as it has of the whole; one of goods that do not count takes
-    nothing. Amounts have the currency's minor digits, halves rounded up.
+    A refund takes what counts of the goods that it gives back (see `refunded.taken`); one of goods that do
+    not count takes nothing. Amounts have the currency's minor digits, halves rounded up.
     """
     if rule.is_gross or order.total is None or order.currency is None:
         return order, ()
@@ -84,12 +85,11 @@ def netted(order: Order, rule: NetRule) -> tuple[Order, tuple[str, ...]]:
     if rate is None:
         return order, (*missing, f"a rate for {order.currency}")
     part = 1 - _left_out(order, rule)
-    counted = _counted(order, order.total, rule) * part
-    gross = order.total * part
-    factor = counted / gross if gross else Decimal()
+    whole = _counted(order, order.total, rule)
+    counted = whole * part
     currency = rule.currency or order.currency
-    refunds = tuple(_refund(one, order, rule, factor * rate, currency) for one in order.refunds)
     total = _rounded(counted * rate, currency)
+    refunds = _refunds(order, order.total, whole, part, rule, rate)
     refunded = sum((one.amount for one in refunds), Decimal())
     found = replace(
         order,
@@ -132,29 +132,31 @@ def _is_left_out(item: Item, rule: NetRule) -> bool:
 
 def _left_out(order: Order, rule: NetRule) -> Decimal:
     """The part of the goods' value, from 0 to 1, that does not count."""
-    values = [(_value(item), _is_left_out(item, rule)) for item in order.items or ()]
+    values = [(value_of(item), _is_left_out(item, rule)) for item in order.items or ()]
     whole = sum((value for value, _ in values), Decimal())
     if not whole:
         return Decimal(1) if values and all(left for _, left in values) else Decimal()
     return sum((value for value, left in values if left), Decimal()) / whole
 
 
-def _value(item: Item) -> Decimal:
-    return max((item.price or Decimal()) * item.quantity - (item.discount or Decimal()), Decimal())
-
-
-def _refund(refund: Refund, order: Order, rule: NetRule, factor: Decimal, currency: str) -> Refund:
-    names = {item.id for item in order.items or () if _is_left_out(item, rule)}
-    gone = sum((one.amount or Decimal() for one in refund.items if one.id in names), Decimal())
-    amount = max(refund.amount - gone, Decimal())
-    if refund.items and all(one.id in names for one in refund.items):
-        amount = Decimal()
-    kept = tuple(
-        replace(one, amount=_converted(one.amount, factor, currency))
-        for one in refund.items
-        if one.id not in names
-    )
-    return Refund(refund.id, _rounded(amount * factor, currency), kept)
+def _refunds(
+    order: Order, total: Decimal, whole: Decimal, part: Decimal, rule: NetRule, rate: Decimal
+) -> tuple[Refund, ...]:
+    """The refunds with what they take of what counts. They are rounded so that what is left of the order is
+    exact."""
+    left_out = frozenset(item.id for item in order.items or () if _is_left_out(item, rule))
+    factor = whole / total if total and part else Decimal()
+    how = Counting(total, whole, factor, rule.tax, rule.shipping, rule.discount, left_out)
+    amounts = taken(order, how)
+    currency, found = rule.currency or order.currency or "", []
+    left, shown = whole * part, _rounded(whole * part * rate, currency)
+    for refund, amount in zip(order.refunds, amounts, strict=True):
+        left = max(left - amount, Decimal())
+        before, shown = shown, _rounded(left * rate, currency)
+        kept = (one for one in refund.items if one.id not in left_out)
+        items = tuple(replace(one, amount=_converted(one.amount, rate, currency)) for one in kept)
+        found.append(Refund(refund.id, before - shown, items))
+    return tuple(found)
 
 
 def _items(order: Order, rule: NetRule, rate: Decimal) -> tuple[Item, ...] | None:
