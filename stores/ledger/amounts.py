@@ -10,7 +10,19 @@ from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, ColumnElement, and_, case, cast, func, literal_column, or_, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Select,
+    String,
+    and_,
+    case,
+    cast,
+    func,
+    literal_column,
+    or_,
+    select,
+)
 
 from ...credit.division import divided
 from ...orders.model import SALES
@@ -85,3 +97,14 @@ async def parts_of(connection: Connection, several: Collection[int]) -> Mapping[
         for row in await connection.execute(query.order_by(shares.c.decision, shares.c.place)):
             found[row.decision].append(Decimal(row.part))
     return found
+
+
+def made_up(site: str, since: float | None, until: float | None) -> Select[Any]:
+    """The orders of a site that only a browser has told, and that are in doubt: anybody can report any
+    number of any amount. They are no part of a sum until somebody confirms them."""
+    told = orders.alias("told")
+    own = [told.c.site == site, cast(told.c.doubts, String) != "[]"]
+    own += [] if since is None else [told.c.placed_at >= since]
+    own += [] if until is None else [told.c.placed_at < until]
+    # In the words of the index, which has no others.
+    return select(told.c.id).where(told.c.source == literal_column("'browser'"), *own)

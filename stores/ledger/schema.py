@@ -33,8 +33,9 @@ metadata = MetaData(
     }
 )
 
-# Most orders have no coupon.
+# Most orders have no coupon, and are reported by others than a browser.
 _COUPON = text("coupon IS NOT NULL")
+_BROWSER = text("source = 'browser'")
 
 
 # What the sightings of an order come to (`orders/history.py`): computed again with each sighting.
@@ -77,6 +78,9 @@ orders = Table(
         sqlite_where=_COUPON,
         postgresql_where=_COUPON,
     ),
+    Index(
+        "ix_orders_browser", "site", "placed_at", sqlite_where=_BROWSER, postgresql_where=_BROWSER
+    ),  # `amounts.py`
     Index("ix_orders_currency", "site", "currency", "id"),
     # All that sums and lists need, in the order of time: they do not read the rows (`totals.py`, `lists.py`).
     Index(

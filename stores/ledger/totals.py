@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, Row, Select, and_, case, func, not_, selec
 
 from ...orders.model import OrderState
 from ...payouts.account import STATES, State
-from .amounts import NONE, amount_of, count, is_plain, is_sale, money, parts_of, units
+from .amounts import NONE, amount_of, count, is_plain, is_sale, made_up, money, parts_of, units
 from .connection import Connection
 from .database import Database
 from .schema import commissions, orders, shares
@@ -163,6 +163,7 @@ class Totals:
         query = (
             select(*key, func.count(), func.coalesce(func.sum(own.amount), 0))
             .where(own.site == site, own.state.in_(STATES), *placed)
+            .where(own.order.not_in(made_up(site, weeks.starts[0], weeks.end)))
             .group_by(*key)
             .order_by(*key)
         )
@@ -230,7 +231,8 @@ _JOINED = orders.outerjoin(shares, _S.decision == _O.decision)
 
 
 def _placed(site: str, start: float, end: float) -> tuple[ColumnElement[bool], ...]:
-    return _O.site == site, _O.placed_at >= start, _O.placed_at < end, _O.merged_into.is_(None)
+    times = (_O.placed_at >= start, _O.placed_at < end)
+    return _O.site == site, *times, _O.merged_into.is_(None), _O.id.not_in(made_up(site, start, end))
 
 
 def _summed(site: str, start: float, end: float) -> Select[Any]:

@@ -289,6 +289,15 @@ def _orders() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_orders")),
         sa.UniqueConstraint("site", "order_id", name=op.f("uq_orders_site")),
     )
+    browser = sa.text("source = 'browser'")
+    op.create_index(
+        "ix_orders_browser",
+        "orders",
+        ["site", "placed_at"],
+        unique=False,
+        sqlite_where=browser,
+        postgresql_where=browser,
+    )
     op.create_index("ix_orders_currency", "orders", ["site", "currency", "id"], unique=False)
     summed = ["state", "channel", "currency", "total", "refunded", "decision", "merged_into"]
     op.create_index("ix_orders_placed", "orders", ["site", "placed_at", "id", *summed], unique=False)
