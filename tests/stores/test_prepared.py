@@ -15,7 +15,7 @@ from typing import Any
 import asyncpg
 import pytest
 from clew.stores import ledger
-from clew.stores.ledger import history, queue
+from clew.stores.ledger import conversations, history, queue
 from clew.stores.ledger.connection import Connection, executing
 from clew.stores.ledger.database import Database
 from clew.stores.ledger.engines import database_at
@@ -28,6 +28,7 @@ ROWS = 5_000
 # Of what has a site, every second row is of the shop; a customer has one order, a coupon ten uses.
 _SITE = "CASE WHEN n % 2 = 0 THEN 'shop' ELSE 'other' END"
 _STATE = "CASE WHEN n > 4980 THEN 'due' WHEN n > 4970 THEN 'sending' ELSE 'delivered' END"
+_OPEN = "CASE WHEN n > 4980 THEN 'open' ELSE 'closed' END"
 _FILL = (
     "INSERT INTO policies (version, policy) VALUES ('v1', '{}')",
     "INSERT INTO orders (id, site, order_id, version, state, total, currency, refunded, details, channel, "
@@ -53,7 +54,7 @@ _FILL = (
     "INSERT INTO attempts (postback, at, request, outcome) {c}"
     f"SELECT 'pb_' || n, {NOW}, '', 'delivered' FROM c",
     "INSERT INTO conversations (id, site, visitor, language, state, started_at, updated_at, said) {c}"
-    f"SELECT 't' || n, {_SITE}, 'v' || n, 'en', 'open', {NOW}, {NOW}, 1 FROM c",
+    f"SELECT 't' || n, {_SITE}, 'v' || n, 'en', {_OPEN}, {NOW}, {NOW}, 1 FROM c",
     "INSERT INTO messages (id, conversation, author, text, at) {c}"
     f"SELECT n, 't' || n, 'visitor', 'hello', {NOW} FROM c",
 )
@@ -86,12 +87,18 @@ GIVEN: Mapping[str, Any] = {
     "lease": 1.0,
     **{f"id{n}": f"pb_{4990 + n}" for n in range(4)},
     **{f"number{n}": f"o{2 * n + 2}" for n in range(3)},
+    **{f"conversation{n}": f"t{3000 + n}" for n in range(3)},
     # What is written.
-    **dict.fromkeys(("spelling", "named_by", "agent", "merged_into", "conversation", "finished_at", "ref")),
+    **dict.fromkeys(("spelling", "named_by", "agent", "merged_into", "finished_at", "ref")),
     **dict.fromkeys(("last_answer", "last_status", "waits_until", "decided_at")),
     **dict.fromkeys(("amount", "value", "locked", "paid", "attempts", "tried", "written"), 1),
     **dict.fromkeys(("placed", "placed_at", "changed_at", "next_at", "accepted_at"), NOW),
     "job": "a call's name",
+    "conversation": "t3000",
+    "client_id": "c3000",
+    "after": ROWS - 20,
+    **dict.fromkeys(("page", "client", "last")),
+    "updated_at": NOW,
     **dict.fromkeys(("lockable", "unpaid"), False),
     **{name: [] for name in ("details", "sources", "doubts")},
     **dict.fromkeys(("order_id", "state", "source", "channel"), "page"),
@@ -102,6 +109,7 @@ GIVEN: Mapping[str, Any] = {
 OTHERS: Mapping[str, Mapping[str, Any]] = {
     # By names that mean something else elsewhere.
     "_CHANGE_ORDER": {"before": 1},
+    **{key: {"key": "t3000"} for key in ("_VISITOR_SAID", "_AGENT_SAID")},
     **{name: {"row": "pb_4990"} for name in ("BEGIN", "FINISH", "FINISH_ACCEPTED", "FINISH_DELIVERED")},
 }
 MOST = 250
@@ -114,6 +122,7 @@ def prepared(dialect: str) -> Iterator[tuple[str, Prepared]]:
     """All that read or change rows, by module and name."""
     yield "queue.claim", queue.claim(4)
     yield "history._by_numbers", history._by_numbers(3)
+    yield "conversations._of_several", conversations._of_several(3)
     modules = [
         importlib.import_module(f"{ledger.__name__}.{m.name}") for m in pkgutil.iter_modules(ledger.__path__)
     ]
