@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..orders.model import OrderError
-from ..payouts.account import STATES, Verdict
+from ..payouts.account import STATES, Verdict, worded
 from ..payouts.period import Period, PeriodError
 from ..service.clock import time_of
 from ..service.ordering.earnings import priced, text
@@ -107,7 +107,7 @@ def _lines(rows: tuple[Commission, ...]) -> Table:
             escape(row.site),
             escape(row.number),
             escape(row.partner),
-            _state_text(row.state, approved=row.waits_until is None),
+            worded(row.state, approved=row.waits_until is None),
             "\u2013" if row.amount is None else priced(row.amount, row.currency),
             priced(row.value, row.currency),
             "" if row.waits_until is None else moment(row.waits_until),
@@ -115,17 +115,12 @@ def _lines(rows: tuple[Commission, ...]) -> Table:
     return table
 
 
-def _state_text(state: str, *, approved: bool) -> str:
-    """An amended commission is pending or approved: which of them is to be seen."""
-    return "amended, approved" if state == "amended" and approved else state
-
-
 def _print_sums(rows: tuple[CommissionSum, ...], *, as_json: bool) -> None:
     names = ("amount", "value", "locked", "paid")
     if as_json:
         for row in rows:
             amounts = {name: text(getattr(row, name), row.currency) for name in names}
-            own = {n: getattr(row, n) for n in ("site", "partner", "state", "currency", "count")}
+            own = {n: getattr(row, n) for n in ("site", "partner", "state", "currency", "approved", "count")}
             typer.echo(json.dumps(own | amounts))
         return
     table = Table(box=None, pad_edge=False)
@@ -135,7 +130,13 @@ def _print_sums(rows: tuple[CommissionSum, ...], *, as_json: bool) -> None:
         )
     for row in rows:
         shown = [priced(getattr(row, name), row.currency) for name in names]
-        table.add_row(escape(row.site), escape(row.partner), row.state, str(row.count), *shown)
+        table.add_row(
+            escape(row.site),
+            escape(row.partner),
+            worded(row.state, approved=row.approved),
+            str(row.count),
+            *shown,
+        )
     open_console().print(table)
 
 
@@ -188,7 +189,7 @@ def _decide(
         for name, accounts in found.items():
             for account in accounts:
                 amount = "" if account.amount is None else f": {priced(account.amount, account.currency)}"
-                shown = _state_text(account.state, approved=account.ready)
+                shown = worded(account.state, approved=account.ready)
                 print_line(f"Order {story.order.order_id}, {name}: {shown}{amount}.")
         if not found:
             print_line(f"Nothing changed: order {story.order.order_id} has that state already.")

@@ -1,6 +1,6 @@
 """The terms of a site, from its settings."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -43,9 +43,9 @@ def terms_for(site: Site, networks: Mapping[str, Network], clicks: Mapping[tuple
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What terms ask of an order beyond its arrivals: anything at all (`sale`), the customer's earlier
-    orders (`past`), the uses of a coupon (`leaks`), visits that began without an arrival (`direct`). What
-    nobody asks is not read from the ledger.
+    """What terms and calls ask of an order beyond its arrivals: anything at all (`sale`), the customer's
+    earlier orders (`past`), the uses of a coupon (`leaks`), visits that began without an arrival (`direct`).
+    What nobody asks is not read from the ledger.
     """
 
     sale: bool
@@ -54,14 +54,17 @@ class Asked:
     direct: bool
 
 
-def asked_by(terms: Further) -> Asked:
-    """What these terms ask."""
+def asked_by(terms: Further, networks: Iterable[Network] = ()) -> Asked:
+    """What these terms ask, and the calls to these networks, of which many say whether a customer is new."""
+    told = any(network.takes_customer for network in networks)
     whens = [rate.when for rate in terms.rates] + [rule.when for rule in terms.channels]
     whens += [split.when for split in terms.splits]
     names = {name for when in whens for name in lines_of(when).names.get("order", ())}
-    past = not names.isdisjoint({"customer", "earlier"}) or any(rate.months != 0 for rate in terms.rates)
+    past = (
+        told or not names.isdisjoint({"customer", "earlier"}) or any(rate.months != 0 for rate in terms.rates)
+    )
     direct = any(not rule.arrivals or DIRECT in rule.arrivals for rule in terms.channels)
-    return Asked(terms.asks, past, bool(terms.leaks), direct)
+    return Asked(terms.asks or told, past, bool(terms.leaks), direct)
 
 
 def _lookback(partner: Partner, network: Network | None) -> int:

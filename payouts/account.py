@@ -141,6 +141,11 @@ class Account:
         return self.due_at if self.verdict is None and self.stands else None
 
 
+def worded(state: str, *, approved: bool) -> str:
+    """A state for people. An amended commission is pending or approved: which of them is to be seen."""
+    return "amended, approved" if state == "amended" and approved else state
+
+
 def accounts(entries: Iterable[Entry]) -> Mapping[str, Account]:
     """What entries come to, by currency. They are of one order and partner, in the order in which they were
     added."""

@@ -31,6 +31,7 @@ SOURCES: Final = (
 _OWN: Final[Mapping[str, Status]] = {
     "pending": "pending",
     "amended": "pending",
+    "amended, approved": "approved",
     "approved": "approved",
     "locked": "approved",
     "declined": "declined",
@@ -90,7 +91,8 @@ def format_for(network: str | None) -> Format:
 
 
 def written(form: Format, values: Mapping[str, str], settings: Mapping[str, Any]) -> list[str]:
-    """One row of a file. `values` are by source, `settings` those of the partner."""
+    """One row of a file. `values` are by source, and `shown` is the state for people; `settings` are those of
+    the partner."""
     return [_cell(column, values, settings) for column in form.columns]
 
 
@@ -99,6 +101,8 @@ def _cell(column: Column, values: Mapping[str, str], settings: Mapping[str, Any]
     if word == "const":
         return argument
     found = str(settings.get(argument, "")) if word == "setting" else values[column.source]
+    if column.source == "state":
+        return column.values.get(found, values["shown"])
     return column.values.get(found, found)
 
 

@@ -86,6 +86,11 @@ class Network:
         """Whether a call of it takes the hash of the customer's e-mail address."""
         return any(param.source == "email_sha256" for call in self.calls for param in call.params)
 
+    @property
+    def takes_customer(self) -> bool:
+        """Whether a call of it says whether the customer is new or returning."""
+        return any(param.source == "customer_type" for call in self.calls for param in call.params)
+
     def calls_for(self, purpose: Purpose, settings: Mapping[str, Setting]) -> tuple[CallEntry, ...]:
         """The calls for this purpose, the preferred one first. Of those for a conversion only the one that
         the setting `conversion` names, if it names one."""

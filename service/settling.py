@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
-from ..payouts.account import Account, Entry, Source, approved, decimal, declined, locked, paid
+from ..payouts.account import Account, Entry, Source, approved, decimal, declined, locked, paid, worded
 from ..payouts.period import Period
 from ..payouts.settlement_file import Format, Row, written
 from ..settings.model import Partner, Site
@@ -59,6 +59,7 @@ def _values(one: Commission, why: str, zone: ZoneInfo) -> dict[str, str]:
         "order": one.number,
         "partner": one.partner,
         "state": one.state,
+        "shown": worded(one.state, approved=one.waits_until is None),
         "value": text(one.value),
         "commission": text(one.amount),
         "currency": one.currency,

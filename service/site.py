@@ -51,7 +51,7 @@ class SiteRuntime:
         self.landing = LandingReader(site, catalogue, self._closes)
         # The terms for credit; `set_back` adds to them.
         self.terms = terms_for(site, self.networks, self.landing.partners())
-        self.asked = asked_by(self.terms.further)
+        self.asked = asked_by(self.terms.further, self.networks.values())
         self.policy = Policy(self.terms)
         self.clicks = Clicks(site)
         self.suspects = Suspects.of(site)

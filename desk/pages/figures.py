@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from ...payouts.account import worded
 from ...postbacks.model import STATES, State
 from ...stores.ledger.calls import CallCounts, Failure
 from ...stores.ledger.totals import Total, Weeks
@@ -190,7 +191,16 @@ async def partners(request: Request, context: AgentContext) -> Response:
                 ("Commission", True),
                 ("Currency", False),
             ],
-            [[o.partner, o.state, o.count, figure(o.amount, o.currency), o.currency] for o in states[:ROWS]],
+            [
+                [
+                    o.partner,
+                    worded(o.state, approved=o.approved),
+                    o.count,
+                    figure(o.amount, o.currency),
+                    o.currency,
+                ]
+                for o in states[:ROWS]
+            ],
         ),
         rows=[
             (

@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute, Route
 from ...orders.ids import normalised
 from ...orders.model import STATES, OrderError
 from ...orders.sale import read_amount
-from ...payouts.account import accounts
+from ...payouts.account import accounts, worded
 from ...service.ordering.correcting import WHY_LENGTH, correct
 from ...service.ordering.earnings import priced
 from ...service.ordering.notify import notify
@@ -137,16 +137,22 @@ async def decided(request: Request, context: AgentContext) -> Response:
 
 @dataclass(frozen=True, slots=True)
 class Earned:
-    """A partner's commission of an order, as text."""
+    """A partner's commission of an order, as text. `shown` is its state for people."""
 
     partner: str
     state: str
+    shown: str
     text: str
 
 
 def _earned(story: Story) -> list[Earned]:
     return [
-        Earned(partner, account.state, "" if account.amount is None else priced(account.amount, currency))
+        Earned(
+            partner,
+            account.state,
+            worded(account.state, approved=account.ready),
+            "" if account.amount is None else priced(account.amount, currency),
+        )
         for partner, entries in story.commissions.items()
         for currency, account in accounts(entries).items()
     ]

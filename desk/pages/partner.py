@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute, Route
 
 from ...credit.commission import paid_part
 from ...orders.money import minor_digits
+from ...payouts.account import worded
 from ...service.before_after import Change, compared
 from ...stores.ledger.commissions import Commission, CommissionSum, Cursor, WantedCommissions, place
 from ...stores.ledger.partner_book import Detail
@@ -123,13 +124,14 @@ def _sums(words: Words, found: Sequence[CommissionSum]) -> list[Sum]:
             words.number(sum(s.count for s in sums if s.state != "declined")),
             words.units(sum(s.value for s in sums if s.state != "declined"), currency),
             words.units(sum(s.amount for s in sums if s.state != "declined"), currency),
-            [
-                (words.named("state", s.state), words.number(s.count), words.units(s.amount, currency))
-                for s in sums
-            ],
+            [(_named_sum(words, s), words.number(s.count), words.units(s.amount, currency)) for s in sums],
         )
         for currency, sums in by_currency.items()
     ]
+
+
+def _named_sum(words: Words, one: CommissionSum) -> str:
+    return words.named("state", worded(one.state, approved=one.approved).replace(", ", "_"))
 
 
 async def _clicks(context: PartnerContext, weeks: Weeks) -> Mapping[float, int]:
@@ -301,8 +303,9 @@ async def _lines(
 
 
 def _state(one: Commission, detail: Detail) -> str:
-    """The state of a commission. What is held says no more than that it is looked at: why is the shop's."""
-    return "review" if detail.doubt else "declined" if detail.call == "refused" else one.state
+    """The state of a commission, as the sums count it, also where the shop does not send its call. What is
+    held says no more than that it is looked at: why is the shop's."""
+    return "review" if detail.doubt else worded(one.state, approved=one.waits_until is None)
 
 
 def _line(context: PartnerContext, one: Commission, detail: Detail) -> Line:
@@ -317,7 +320,7 @@ def _line(context: PartnerContext, one: Commission, detail: Detail) -> Line:
         refunded=words.money(detail.refunded, one.currency) if whole and detail.refunded else "",
         order_state=words.named("order", detail.state),
         channel=words.named("channel", one.channel),
-        state=words.named("state", _state(one, detail)),
+        state=words.named("state", _state(one, detail).replace(", ", "_")),
         commission=words.units(one.amount, one.currency),
         part="" if detail.part is None or whole else words.percent(detail.part),
         paid="" if not one.amount else words.percent(paid_part(detail.lines)),

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, func, or_, select, update
+from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, func, literal_column, or_, select, update
 
 from ...orders.doubt import UNDOUBTED, Doubt
 from ...payouts.account import (
@@ -53,6 +53,8 @@ _PLACED = Prepared(
     .where(_C.order == bindparam("of_order"), _C.placed_at != bindparam("placed", type_=_C.placed_at.type))
     .values(placed_at=bindparam("placed", type_=_C.placed_at.type))
 )
+# Text in the SQL, not a parameter: PostgreSQL would not take two of them for the same in GROUP BY.
+AMENDED_APPROVED: Final = and_(_C.state == literal_column("'amended'"), _C.waits_until.is_(None))
 LIST_LIMIT: Final = 500
 SECONDS: Final = 10.0
 """Most time of sums."""
@@ -117,12 +119,13 @@ Cursor = tuple[float, int, str, str]
 @dataclass(frozen=True, slots=True)
 class CommissionSum:
     """The commissions of one site, partner, state and currency together: how many, and their sums in minor
-    units."""
+    units. `approved`: they are amended, and were approved."""
 
     site: str
     partner: str
     state: State
     currency: str
+    approved: bool
     count: int
     amount: int
     value: int
@@ -175,13 +178,13 @@ class Commissions:
         """The sums by site, partner, currency and state; of one site without orders that a browser may have
         made up. Raises LedgerBusyError where it takes longer than
         SECONDS."""
-        key = (_C.site, _C.partner, _C.state, _C.currency)
+        key = (_C.site, _C.partner, _C.state, _C.currency, AMENDED_APPROVED)
         sums = [func.coalesce(func.sum(_C[n]), 0) for n in ("amount", "value", "locked", "paid")]
         query = select(*key, func.count(), *sums).where(*wanted.conditions()).group_by(*key).order_by(*key)
         if wanted.site is not None:
             query = query.where(_C.order.not_in(made_up(wanted.site, wanted.since, wanted.until)))
         rows = (await self._db.query(executing(query), SECONDS)).all()
-        return tuple(CommissionSum(*row[:5], *map(int, row[5:])) for row in rows)
+        return tuple(CommissionSum(*(*row[:4], bool(row[4]), *map(int, row[5:]))) for row in rows)
 
     async def decide(
         self,

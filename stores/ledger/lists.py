@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Select, func, literal_column, or_, select
 
-from ...payouts.account import decimal
+from ...payouts.account import decimal, worded
 from .connection import Connection
 from .database import Database
 from .schema import commissions, decisions, orders, postbacks, shares
@@ -53,7 +53,7 @@ class WantedList:
 class Part:
     """A partner's part of an order, from 0 to 1, and its commission as it stands: decimal text, None without
     terms, in `currency`, which may be another one than the order's (`[sites.net]`). `states` are those of the
-    commission (`payouts.account.State`), one for each currency that it had."""
+    commission for people (`payouts.account.worded`), one for each currency that it had."""
 
     partner: str
     part: str
@@ -222,9 +222,11 @@ async def _listed(connection: Connection, rows: Sequence[int]) -> tuple[ListedOr
     parts: defaultdict[int, list[Part]] = defaultdict(list)
     states: defaultdict[tuple[int, str], list[str]] = defaultdict(list)
     earned: dict[tuple[int, str], tuple[str, str]] = {}
-    own = select(_C.order, _C.partner, _C.currency, _C.state, _C.amount).where(_C.order.in_(rows))
+    own = select(_C.order, _C.partner, _C.currency, _C.state, _C.amount, _C.waits_until).where(
+        _C.order.in_(rows)
+    )
     for one in await connection.execute(own.order_by(_C.currency)):
-        states[one.order, one.partner].append(one.state)
+        states[one.order, one.partner].append(worded(one.state, approved=one.waits_until is None))
         # Of several, those of earlier currencies were taken back.
         if one.amount is not None and (one.state != "declined" or (one.order, one.partner) not in earned):
             earned[one.order, one.partner] = f"{decimal(one.amount, one.currency):f}", one.currency

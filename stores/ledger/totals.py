@@ -19,6 +19,7 @@ from sqlalchemy import ColumnElement, Row, Select, and_, case, func, not_, selec
 from ...orders.model import OrderState
 from ...payouts.account import STATES, State
 from .amounts import NONE, amount_of, count, is_plain, is_sale, made_up, money, parts_of, units
+from .commissions import AMENDED_APPROVED
 from .connection import Connection
 from .database import Database
 from .schema import commissions, orders, shares
@@ -69,11 +70,12 @@ class Total:
 @dataclass(frozen=True, slots=True)
 class StateTotal:
     """What the commissions of a partner come to that are in one state (`payouts.account.State`), in a
-    currency: how many there are, and what they earn."""
+    currency: how many there are, and what they earn. `approved`: they are amended, and were approved."""
 
     partner: str
     state: State
     currency: str
+    approved: bool
     count: int
     amount: Decimal
 
@@ -158,7 +160,7 @@ class Totals:
         old at `now`. Raises LedgerError."""
         own = commissions.c
         placed = (own.placed_at >= weeks.starts[0], own.placed_at < weeks.end)
-        key = (own.partner, own.state, own.currency)
+        key = (own.partner, own.state, own.currency, AMENDED_APPROVED)
         # By the states that there are, an index finds those of the time.
         query = (
             select(*key, func.count(), func.coalesce(func.sum(own.amount), 0))
@@ -170,7 +172,10 @@ class Totals:
 
         async def work(connection: Connection) -> tuple[StateTotal, ...]:
             rows = await connection.execute(query)
-            return tuple(StateTotal(row[0], row[1], row[2], row[3], money(row[4], row[2])) for row in rows)
+            return tuple(
+                StateTotal(row[0], row[1], row[2], bool(row[3]), row[4], money(row[5], row[2]))
+                for row in rows
+            )
 
         return await self._states.get(
             (site, weeks.starts[0], weeks.end), now, lambda: self._db.query(work, SECONDS)

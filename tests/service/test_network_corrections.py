@@ -1,6 +1,7 @@
 """What becomes of a change that a partner's network cannot take: told by a notice, at the desk's list and in
 the order's story, and never dropped."""
 
+import json
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
@@ -12,6 +13,7 @@ from clew.orders.model import Item, OrderSeen
 from clew.orders.sighting import Consented
 from clew.postbacks.due import manual
 from clew.postbacks.model import Postback
+from clew.postbacks.render import render
 from clew.referral.networks_file import load
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import Shopped, Touched
@@ -157,3 +159,25 @@ async def test_the_hash_of_the_buyers_address_reaches_the_report_of_a_network_th
     (*before, row) = await rows(shop)
     assert {one.state for one in before} <= {"superseded"}
     assert (row.state, row.report.email_sha256) == ("due", "a" * 64)
+
+
+async def test_a_network_is_told_who_is_new_also_where_only_the_ledger_knows(tmp_path: Path) -> None:
+    """No terms ask for it: the network's call does."""
+    shop = Shop(tmp_path, site(partners=[AWIN]))
+    await shop.service.open()
+    touch = Touch(int(NOW) - 3600, (Click("awin", "awc", "1001_1_abc", "awin"),), {}, "", "/")
+    await shop.service.visits.change("shop", "v1", [Touched(touch), Shopped()], NOW)
+    for number, says in (("1", None), ("2", None), ("3", "new")):
+        found = OrderSeen(number, Decimal("100.00"), "EUR", "api", state="paid", customer=says)  # type: ignore[arg-type]
+        await shop.report(found, "v1")
+        shop.now += 3600
+    network, partner = load().networks["awin"], Partner.model_validate(AWIN)
+    calls = {}
+    for row in await rows(shop):
+        body = render(partner, row.report, network, int(NOW), postback_id="pb").body
+        calls[row.report.order_id] = body or ""
+    told = {
+        number: json.loads(body)["orders"][0].get("customerAcquisition") for number, body in calls.items()
+    }
+    assert told == {"1": "NEW", "2": "RETURNING", "3": "NEW"}
+    await shop.service.close()

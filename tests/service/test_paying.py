@@ -373,6 +373,26 @@ async def test_what_was_exported_can_be_imported_again(shop: Shop) -> None:
     assert next(csv.reader(text.splitlines())) == rows[0]
 
 
+async def test_a_file_says_of_what_was_amended_whether_it_is_approved(shop: Shop) -> None:
+    for number in ("1001", "1002"):
+        await buy(shop, number)
+        await refund(shop, number, "40.00")
+    await approve(shop, "1001")
+    rows = [row async for row in exported(shop.service.ledger, *parts(shop), PERIOD, format_for(None))]
+    assert [row[2] for row in rows[1:]] == ["amended", "amended, approved"]
+    found = await take(shop, "\n".join(",".join(f'"{cell}"' for cell in row) for row in rows))
+    assert (found.changed, found.unchanged, found.open) == ({}, 1, 1)
+    network = [
+        row async for row in exported(shop.service.ledger, *parts(shop), PERIOD, format_for("webgains"))
+    ]
+    assert [row[0] for row in network] == ["Action", "Adjust", "Adjust"]
+    sums = await shop.service.ledger.commissions.sums(WantedCommissions())
+    assert [(one.state, one.approved, one.count, one.amount) for one in sums] == [
+        ("amended", False, 1, 600),
+        ("amended", True, 1, 600),
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [

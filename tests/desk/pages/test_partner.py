@@ -14,10 +14,10 @@ import pytest
 import pytest_asyncio
 from clew.orders.model import Item, Refund
 from clew.stores.ledger.connection import executing
-from clew.stores.ledger.schema import payouts
+from clew.stores.ledger.schema import payouts, postbacks
 from desks import DeskServer, desk_server
 from partner_desks import PARTNERS, VISITORS, by_link, order, text_of
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
 TERMS = [
     {"name": "month", "when": ['order.channel == "chat"'], "pay": 100},
@@ -259,3 +259,28 @@ async def placed(desk: DeskServer, monday: Any, count: int) -> None:
     days = (desk.service.clock.now() - at) / 86400
     for n in range(count):
         await order(desk, f"{monday:%y%m%d}-{n}", days=days)
+
+
+async def test_an_order_reads_as_the_sums_count_it(desk: DeskServer) -> None:
+    """Whether its call was refused, and whether what was amended is approved; also on the owner's pages."""
+    await order(desk, "1001")
+    refused = update(postbacks).values(state="refused", hold="fraud", why="refused by bo")
+    await desk.service.ledger.db.transact(executing(refused))
+    for number in ("1002", "1003"):
+        await order(desk, number, "200.00", "blog")
+        await order(desk, number, "200.00", "blog", refunds=(Refund("r1", Decimal("50.00")),))
+    stored = await desk.service.ledger.orders.get("shop", "1003")
+    assert stored is not None
+    await desk.service.workflow.decide("shop", stored.row, ["blog"], "approve", by="bo", why="looked")
+    anna, blog = await by_link(desk), await by_link(desk, "blog")
+    assert [row["state"] for row in await rows_of(anna)] == ["pending"]
+    assert "declined" not in text_of(await anna.get("desk/partner/orders"))
+    assert "pending: 1, €5.00" in text_of(await anna.get("desk/partner/"))
+    assert [row["state"] for row in await rows_of(blog)] == ["amended, approved", "amended"]
+    assert "changed, approved" in text_of(await blog.get("desk/partner/orders"))
+    sums = text_of(await blog.get("desk/partner/"))
+    assert "changed: 1, €7.50" in sums
+    assert "changed, approved: 1, €7.50" in sums
+    owner = await desk.agent("bo")
+    for path in (f"desk/orders/{stored.row}", "desk/orders", "desk/partners"):
+        assert "amended, approved" in text_of(await owner.get(path)), path

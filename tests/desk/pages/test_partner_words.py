@@ -18,7 +18,7 @@ FOLDER = Path(templates.__file__).parent / "desk"
 TEXTS = tomllib.loads((FOLDER / "partner.toml").read_text("utf-8"))
 VALUES = {
     "order": ORDER_STATES,
-    "state": (*COMMISSION_STATES, "review", "declined"),
+    "state": (*COMMISSION_STATES, "amended_approved", "review"),
     "channel": ("web", "chat", "phone"),
     "event": EVENTS,
     "call": (*(set(CALL_STATES) - {"held", "refused"}), "review", "declined"),
