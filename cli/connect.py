@@ -9,6 +9,7 @@ import typer
 from ..chat.providers import providers
 from ..orders.sources_schema import WebhookSource, webhook_sources
 from ..service.clock import Clock
+from ..service.partner_links import scheme_of
 from ..settings.model import Settings, Site
 from ..settings.wording import fresh_secret, nearest
 from ..stores.ledger.books import Ledger
@@ -17,6 +18,7 @@ from ..stores.ledger.deliveries import Delivery
 from . import connect_chat
 from .check import load_or_exit
 from .ledger import DEFAULT_CONFIG, Config, fail, with_ledger
+from .partner import base_of
 from .terminal import print_line
 
 EVERY = 1.0  # seconds between two looks into the ledger
@@ -27,6 +29,10 @@ def connect_command(
     system: Annotated[str, typer.Argument(metavar="SYSTEM", help="shopify, woocommerce, crisp, intercom, …")],
     config: Config = DEFAULT_CONFIG,
     site: Annotated[str | None, typer.Option(help="The site, if there are several.")] = None,
+    url: Annotated[
+        str | None,
+        typer.Option(help="Scheme and host of the shop, if not https and the site's first host."),
+    ] = None,
     timeout: Annotated[
         int, typer.Option(min=0, help="Seconds to wait for the first webhook; 0: only print the steps.")
     ] = 600,
@@ -40,13 +46,14 @@ def connect_command(
         known = {**webhook_sources(), **{name: one for name, one in providers().items() if one.webhook}}
         fail(f"clew reads no webhooks of {system!r}: {nearest(system, known)}")
     chosen = _site(settings, site)
+    address = hook_address(chosen, system, base_of(url))
     if provider is not None:
-        lines = connect_chat.steps(chosen, system, provider)
+        lines = connect_chat.steps(chosen, system, provider, address)
         is_set = chosen.chat.provider == system and chosen.chat.secret is not None
         waited = Waited("conversation", connect_chat.understood, connect_chat.is_told, "Write into the chat.")
     else:
         assert source is not None
-        lines, is_set = steps(chosen, system, source), system in chosen.webhooks
+        lines, is_set = steps(chosen, system, source, address), system in chosen.webhooks
         waited = Waited("order", understood, _is_order, "Place a test order, or send a test.")
     for line in lines:
         print_line(line)
@@ -67,13 +74,19 @@ def _site(settings: Settings, name: str | None) -> Site:
     return found[0]
 
 
-def steps(site: Site, system: str, source: WebhookSource) -> Iterator[str]:
-    """The lines to print: what to click and to paste."""
+def hook_address(site: Site, name: str, base: str | None) -> str:
+    """Where webhooks are sent to. `base` is the scheme and host of the shop."""
     host = next((host for host in site.hosts if not host.startswith("*")), "YOUR-SHOP")
+    start = (base or f"{scheme_of(host)}://{host}").rstrip("/")
+    return f"{start}{site.prefix}hooks/{name}"
+
+
+def steps(site: Site, system: str, source: WebhookSource, address: str) -> Iterator[str]:
+    """The lines to print: what to click and to paste."""
     webhook = site.webhooks.get(system)
     secret = "the value of `secret`" if webhook is not None else "the new secret below"
     filled = {
-        "url": f"https://{host}{site.prefix}hooks/{system}",
+        "url": address,
         "secret": secret,
         "topics": ", ".join(source.topics),
     }

@@ -17,15 +17,13 @@ TIED = {
 SAYS = {"started": "a conversation began", "ended": "a conversation ended"}
 
 
-def steps(site: Site, name: str, provider: Provider) -> Iterator[str]:
+def steps(site: Site, name: str, provider: Provider, address: str) -> Iterator[str]:
     """The lines to print: what to click and to paste."""
     webhook = provider.webhook
     assert webhook is not None
     chat = site.chat
-    host = next((host for host in site.hosts if not host.startswith("*")), "YOUR-SHOP")
-    url = f"https://{host}{site.prefix}hooks/{name}"
     known = chat.provider == name and chat.secret is not None
-    filled = {"url": url, "secret": "the value of `secret`", "events": ", ".join(webhook.events)}
+    filled = {"url": address, "secret": "the value of `secret`", "events": ", ".join(webhook.events)}
     yield f"{provider.title}, site {site.name} ({webhook.confidence})"
     for number, step in enumerate(webhook.connect, 1):
         yield f"{number}. {step.format(**filled)}"

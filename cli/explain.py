@@ -80,6 +80,7 @@ def _show(story: Story, lines: tuple[Line, ...]) -> None:
     for value in values(story, _moment):
         table.add_row(value.name, escape(value.text), escape(value.source))
     console.print(table)
+    console.print("Times are UTC.", style="bright_black")
     for line in lines:
         console.print()
         console.print(f"{_moment(line.at)}  {escape(line.text)}", style=COLORS[line.kind])

@@ -3,7 +3,7 @@ partner."""
 
 import getpass
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,11 +11,12 @@ import typer
 
 from ..orders.money import amount_text
 from ..postbacks.reconcile import number_of
-from ..postbacks.report_file import LARGEST, ReportFileError, format_of, read_report
+from ..postbacks.report_file import LARGEST, ReportFileError, Status, format_of, read_report
 from ..service.ordering.book import Entry
 from ..service.ordering.lost import LostOrder
 from ..service.service import Service
 from .correct import By, Why, app, print_entry, with_service
+from .given import Columns, Statuses, meant_statuses, named_columns
 from .ledger import DEFAULT_CONFIG, AsJson, Config, day, fail, moment
 from .order import Number, OneSite
 from .terminal import print_line
@@ -36,6 +37,8 @@ def lost_command(
         typer.Option(metavar="FILE", help="A report of --partner: the orders in it are evidence."),
     ] = None,
     partner: Annotated[str | None, typer.Option(help="The partner whose report it is.")] = None,
+    column: Columns = None,
+    status: Statuses = None,
     as_json: AsJson = False,
 ) -> None:
     """List orders that nobody earns, although something points to a partner.
@@ -45,7 +48,7 @@ def lost_command(
     """
     if (report is None) != (partner is None):
         raise typer.BadParameter("--report and --partner belong together")
-    begin = day(since)
+    begin, named, meant = day(since), named_columns(column or []), meant_statuses(status or [])
 
     async def work(service: Service, name: str) -> Sequence[LostOrder]:
         runtime = service.sites[name]
@@ -54,7 +57,7 @@ def lost_command(
             if partner not in runtime.partners:
                 there = ", ".join(runtime.partners) or "none"
                 fail(f"the site has no partner {partner!r}; there are {there}")
-            reported[partner] = _numbers(report, runtime.partners[partner].network)
+            reported[partner] = _numbers(report, runtime.partners[partner].network, named, meant)
         await service.visits.open()
         try:
             return await service.lost.find(runtime, service.clock.now(), since=begin, reported=reported)
@@ -102,11 +105,13 @@ def assign_command(
     print_entry(with_service(config, site, work))
 
 
-def _numbers(file: Path, network: str | None) -> set[str]:
+def _numbers(
+    file: Path, network: str | None, named: Mapping[str, str], meant: Mapping[str, Status]
+) -> set[str]:
     """The normalised numbers of the orders in a report that the partner has not declined."""
     try:
         with file.open("rb") as opened:
-            rows = read_report(opened.read(LARGEST + 1), format_of(network), {})
+            rows = read_report(opened.read(LARGEST + 1), format_of(network), named, meant=meant)
     except OSError as error:
         fail(f"{file}: {error.strerror or error}")
     except ReportFileError as error:

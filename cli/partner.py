@@ -41,7 +41,7 @@ def link_command(
 
     link = with_ledger(config, work)
     try:
-        address = link_address(settings, at, PartnerLinks(settings, at).token(link), _base(url))
+        address = link_address(settings, at, PartnerLinks(settings, at).token(link), base_of(url))
     except ValueError as error:
         fail(f"clew partner: {error}: --url https://shop.example")
     print_line(address)
@@ -50,7 +50,8 @@ def link_command(
     )
 
 
-def _base(url: str | None) -> str | None:
+def base_of(url: str | None) -> str | None:
+    """Scheme and host of an option. Raises typer.BadParameter."""
     if url is None:
         return None
     parts = urlsplit(url)

@@ -14,13 +14,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..postbacks.reconcile import KINDS, Comparison, Difference, compare, known_number, number_of
-from ..postbacks.report_file import FIELDS, LARGEST, ReportFileError, Row, format_of, read_report, rows_of
+from ..postbacks.report_file import LARGEST, ReportFileError, Row, format_of, read_report, rows_of
 from ..referral.masking import cells
 from ..settings.model import Partner, Settings
 from ..stores.ledger.database import Database
 from ..stores.ledger.told import credited_elsewhere, told_of, told_of_numbers
 from .check import load_or_exit
-from .given import file_body, named_columns
+from .given import Columns, Statuses, file_body, meant_statuses, named_columns
 from .ledger import DEFAULT_CONFIG, AsJson, Config, day, with_ledger
 from .orders import Since, Site, Until
 from .terminal import open_console, print_line
@@ -33,12 +33,8 @@ def reconcile_command(
     site: Site = None,
     since: Since = None,
     until: Until = None,
-    column: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="FIELD=NAME", help=f"The column of a field: {', '.join(FIELDS)}. May be repeated."
-        ),
-    ] = None,
+    column: Columns = None,
+    status: Statuses = None,
     zone: Annotated[
         str | None,
         typer.Option(help="The time zone of the report's days; default: the network's entry's, else UTC."),
@@ -58,7 +54,8 @@ def reconcile_command(
     form = format_of(found.network)
     of_days = _zone(form.zone if zone is None else zone)
     try:
-        rows = read_report(file_body(file, LARGEST, _fail), form, named_columns(column or []), of_days)
+        body, meant = file_body(file, LARGEST, _fail), meant_statuses(status or [])
+        rows = read_report(body, form, named_columns(column or []), of_days, meant)
     except ReportFileError as error:
         _fail(f"{file}: {error}")
     start, end = _period(rows, day(since), day(until), of_days)

@@ -20,7 +20,7 @@ from ..stores.ledger.books import Ledger
 from ..stores.ledger.database import Database
 from .auditing import note
 from .check import load_or_exit
-from .given import file_body, named_columns
+from .given import Statuses, file_body, meant_statuses, named_columns
 from .ledger import DEFAULT_CONFIG, Config, fail, with_ledger
 from .orders import Site
 from .payout import Month, OfPartner, chosen_partners, period_of, tell_waiting
@@ -118,6 +118,7 @@ def import_command(
         list[str] | None,
         typer.Option(metavar="FIELD=NAME", help="The column of order, status or currency. May be repeated."),
     ] = None,
+    status: Statuses = None,
 ) -> None:
     """Give commissions the states of a file: approved, declined, paid. The same file again changes nothing.
 
@@ -133,7 +134,8 @@ def import_command(
     form, named = format_of(one.network), named_columns(column or [], ("order", "status", "currency"))
     try:
         # The whole file first: one that has an error in it changes nothing.
-        rows = list(read_rows(file_body(file, LARGEST, fail), form, named))
+        body = file_body(file, LARGEST, fail)
+        rows = list(read_rows(body, form, named, meant_statuses(status or [])))
     except SettlementFileError as error:
         fail(f"{file}: {error}. Nothing changed")
 

@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ..orders.ids import normalised
 from ..orders.model import OrderError
+from ..postbacks.report_file import MEAN_IT, Status, plain, text_of
 from ..postbacks.report_file import Format as ReportFormat
-from ..postbacks.report_file import Status, plain, text_of
 
 LARGEST: Final = 64 * 1024 * 1024
 """Bytes of a file."""
@@ -117,9 +117,11 @@ class Row:
     currency: str | None
 
 
-def read_rows(body: bytes, form: ReportFormat, named: Mapping[str, str]) -> Iterator[Row]:
-    """The rows of a file, one after the other. `named` has by field the column that a person chose. Rows
-    without a status, such as sums, are left out.
+def read_rows(
+    body: bytes, form: ReportFormat, named: Mapping[str, str], meant: Mapping[str, Status] = {}
+) -> Iterator[Row]:
+    """The rows of a file, one after the other. `named` has by field the column that a person chose, `meant`
+    what a person says of statuses. Rows without a status, such as sums, are left out.
 
     Raises SettlementFileError.
     """
@@ -130,7 +132,7 @@ def read_rows(body: bytes, form: ReportFormat, named: Mapping[str, str]) -> Iter
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     places: Mapping[str, int] | None = None
     header: list[str] = []
-    words = {**_OWN_PLAIN, **form.words()}
+    words = {**_OWN_PLAIN, **form.words(), **{plain(word): status for word, status in meant.items()}}
     while True:
         try:
             values = next(reader, None)
@@ -185,7 +187,9 @@ def _row(
     status = words.get(plain(word))
     if status is None:
         known = ", ".join(words)
-        raise SettlementFileError(f"{where('status')}: unknown status {word[:40]!r}; known are {known}")
+        raise SettlementFileError(
+            f"{where('status')}: unknown status {word[:40]!r}; known are {known}. {MEAN_IT}"
+        )
     try:
         number = normalised(value("order"), "order").id
     except OrderError as error:

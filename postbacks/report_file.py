@@ -26,6 +26,7 @@ LARGEST: Final = 64 * 1024 * 1024
 ROWS: Final = 1_000_000
 """Rows of a file; what is kept of each takes some 300 bytes."""
 
+MEAN_IT: Final = 'Say what it means: --status "WORD=approved", or pending, declined, paid'
 _NEEDED: Final = ("order", "amount")
 _MARKS: Final = re.compile(r"[\W_]+")
 _NUMBER: Final = re.compile(r"-?\d[\d.,' ]*")
@@ -93,10 +94,14 @@ def format_of(network: str | None) -> Format:
 
 
 def read_report(
-    body: bytes, form: Format, named: Mapping[str, str], zone: ZoneInfo | None = None
+    body: bytes,
+    form: Format,
+    named: Mapping[str, str],
+    zone: ZoneInfo | None = None,
+    meant: Mapping[str, Status] = {},
 ) -> tuple[Row, ...]:
     """The transactions in a file. `named` has by field the column that a person chose, `zone` is the time
-    zone of times without one; by default the format's.
+    zone of times without one; by default the format's. `meant` has what a person says of statuses.
 
     Raises ReportFileError that names the column that is missing, or the line that cannot be read.
     """
@@ -116,7 +121,8 @@ def read_report(
     if not found:
         raise ReportFileError("the file has no rows")
     comma = _comma_is_decimal(one.amount for one in found)
-    words, times = form.words(), _Times(zone or ZoneInfo(form.zone), form.dates == "month first")
+    words = {**form.words(), **{plain(word): status for word, status in meant.items()}}
+    times = _Times(zone or ZoneInfo(form.zone), form.dates == "month first")
     return tuple(
         _row(number, values, words, times, _amount(values.amount, comma, number))
         for number, values in enumerate(found, 1)
@@ -220,7 +226,9 @@ def _row(number: int, values: _Values, words: Mapping[str, Status], times: "_Tim
     status = values.status
     known = words.get(plain(status)) if status else None
     if status and known is None:
-        raise ReportFileError(f"row {number}: unknown status {status[:40]!r}; known are {', '.join(words)}")
+        raise ReportFileError(
+            f"row {number}: unknown status {status[:40]!r}; known are {', '.join(words)}. {MEAN_IT}"
+        )
     currency = values.currency.upper() or None
     return Row(number, values.order, amount, currency, known, times.at(values.time))
 

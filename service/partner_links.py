@@ -108,9 +108,11 @@ def desk_address(settings: Settings, site: str, below: str, base: str | None = N
         path = own.prefix.rstrip("/")
     else:
         path = "/-/clew" if len(settings.sites) == 1 else f"/-/clew/site/{site}"
-    start = (base or f"{'http' if _local(host or '') else 'https'}://{host}").rstrip("/")
+    start = (base or f"{scheme_of(host or '')}://{host}").rstrip("/")
     return f"{start}{path}/desk/{below}"
 
 
-def _local(host: str) -> bool:
-    return host.partition(":")[0] in ("localhost", "127.0.0.1") or host.startswith("[::1]")
+def scheme_of(host: str) -> str:
+    """The scheme of a host's addresses, as far as its name says: `http` on this machine, else `https`."""
+    local = host.partition(":")[0] in ("localhost", "127.0.0.1") or host.startswith("[::1]")
+    return "http" if local else "https"

@@ -108,7 +108,10 @@ def _payout(site: Site, partner: Partner, period: Period, now: float, due: Due) 
     )
 
 
-HEADER: Final = ("Payout", "Order", "Date", "Part", "Amount", "Commission", "Currency", "Reason")
+HEADER: Final = (
+    *("Payout", "Order", "Order placed", "Part", "Amount", "Commission", "Currency", "Reason"),
+    "Commission as of",
+)
 
 
 async def statement(
@@ -126,11 +129,12 @@ async def statement(
         yield _cells(payout, line, text, moment)
     if (count, total) != (payout.lines, payout.amount):
         raise PayoutError(f"{payout.name}: its lines do not add up to what was paid: report this")
-    yield (payout.name, "", moment(payout.made_at), "", "", text(total), payout.currency, f"{count} lines")
+    last = (text(total), payout.currency, f"{count} lines", moment(payout.made_at))
+    yield (payout.name, "", "", "", "", *last)
 
 
 def _cells(
     payout: Payout, line: PayoutLine, text: Callable[[int], str], moment: Callable[[float], str]
 ) -> Sequence[str]:
     amounts = (line.part, text(line.value), text(line.amount), payout.currency)
-    return (payout.name, line.number, moment(line.at), *amounts, line.reason)
+    return (payout.name, line.number, moment(line.placed_at), *amounts, line.reason, moment(line.at))

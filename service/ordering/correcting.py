@@ -11,6 +11,7 @@ from ...orders.model import STATES, OrderError, OrderState
 from ...orders.money import amount_text, checked_currency
 from ...orders.net import GROSS, NetRule
 from ...orders.sighting import UNKNOWN, Consented, Correction, Sighting
+from ...postbacks.due import VERDICTS
 from ...postbacks.model import Postback
 from ...referral.touches import Touch
 from ...settings.model import Hold, Partner
@@ -127,7 +128,7 @@ async def settle(
     hold: Hold = _UNLIMITED,
 ) -> Entry:
     """Settle an order whose postback is held: send it, with another amount if one is given, or refuse it. A
-    refused postback may still be sent.
+    refused postback may still be sent. What no call can tell can only be refused.
 
     `partners` are those of a site by its name. `by` is who decides. With `site` only a postback of that site
     is found. An amount above the limit of `hold` waits for another agent. Raises OutboxError for an unknown
@@ -139,7 +140,7 @@ async def settle(
         raise OutboxError(f"{postback_id}: no such postback")
     if found.state not in ("held", "refused"):
         raise OutboxError(f"{postback_id}: it is {found.state}, not held")
-    if found.state == "held" and found.hold == "manual":
+    if found.state == "held" and found.hold == "manual" and (send or found.event in VERDICTS):
         raise OutboxError(f"{postback_id}: {found.why}; then mark it as reported")
     order = await ledger.orders.at(found.order)
     if order is None:

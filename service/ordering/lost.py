@@ -4,7 +4,7 @@ is credited by itself."""
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final, Literal
 
 from ...credit.arrivals import DAY
@@ -210,6 +210,6 @@ class LostOrders:
         share = next((share for share in decision.shares if share.click is not None), None)
         if share is None or share.touched_at is None:
             return
-        when = datetime.fromtimestamp(share.touched_at, UTC).strftime("%Y-%m-%d %H:%M")
-        found.add(share.partner, f"{what} came by {share.partner} at {when} UTC")
+        when = datetime.fromtimestamp(share.touched_at, site.zone).strftime("%Y-%m-%d %H:%M %Z")
+        found.add(share.partner, f"{what} came by {share.partner} at {when}")
         found.clicks.setdefault(share.partner, (visitor, stored.touches))

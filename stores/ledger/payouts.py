@@ -63,9 +63,11 @@ class Payout:
 @dataclass(frozen=True, slots=True)
 class PayoutLine:
     """What was paid for an order: `amount` in minor units, negative for a claw-back, `value` is the partner's
-    part of the order's amount, `part` that part, `reason` and `at` why and when it came to that."""
+    part of the order's amount, `part` that part, `reason` and `at` why and when it came to that. The order
+    was placed at `placed_at`."""
 
     number: str
+    placed_at: float
     at: float
     part: str
     value: int
@@ -227,7 +229,7 @@ async def _enter(tx: Connection, payout: Payout, which: Sequence[ColumnElement[b
 async def _lines(connection: Connection, payout: Payout, after: int) -> Sequence[tuple[int, PayoutLine]]:
     own = (_E.ref == payout.name, _E.kind == "paid", _E.id > after)
     query = (
-        select(_E.id, _E.order, _E.at, _E.amount, _O.order_id)
+        select(_E.id, _E.order, _E.at, _E.amount, _O.order_id, _O.placed_at)
         .join_from(entries, orders, _O.id == _E.order)
         .where(*own)
         .order_by(_E.id)
@@ -248,6 +250,7 @@ def _line(paid: Any, before: Sequence[Any]) -> PayoutLine:
     credited = [e for e in before if e.kind != "declined"]
     return PayoutLine(
         paid.order_id,
+        paid.placed_at,
         before[-1].at if before else paid.at,
         credited[-1].part if credited else "1",
         sum(e.value for e in before),

@@ -38,6 +38,25 @@ def test_without_a_secret_the_steps_and_the_lines_to_add_are_printed(tmp_path: P
     assert f"[sites.webhooks.{name}]" in done.output
 
 
+@pytest.mark.parametrize("name", ["shopify", "crisp"])
+@pytest.mark.parametrize(
+    ("host", "more", "start"),
+    [
+        ("localhost:8080", [], "http://localhost:8080/-/clew/hooks/"),
+        ("shop.test", ["--url", "http://shop.test:8080"], "http://shop.test:8080/-/clew/hooks/"),
+        ("shop.test", ["--url", "shop.test"], "is no scheme and host"),
+    ],
+)
+def test_the_address_is_the_one_at_which_the_shop_is_reached(
+    tmp_path: Path, name: str, host: str, more: list[str], start: str
+) -> None:
+    config = tmp_path / "clew.toml"
+    config.write_text(SETTINGS.replace("shop.test", host))
+    done = CliRunner().invoke(app, ["connect", name, "--config", str(config), *more], env={"COLUMNS": "200"})
+    assert start in done.output
+    assert "https://" + host not in done.output
+
+
 def test_an_unknown_system_names_the_nearest(tmp_path: Path) -> None:
     config = tmp_path / "clew.toml"
     config.write_text(SETTINGS)

@@ -119,3 +119,6 @@ def test_wrong_periods_and_files_change_nothing(run: Callable[..., Result], tmp_
     assert "line 3, column Status: unknown status" in found.output
     states = run("commissions", "--sums", "--json").output
     assert json.loads(states)["state"] == "pending"
+    run("settle", "import", str(file), "--partner", "blog", "--status", "perhaps=pending")
+    states = run("commissions", "--sums", "--json").output
+    assert "approved" in [json.loads(line)["state"] for line in states.splitlines()]

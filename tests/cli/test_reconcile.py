@@ -98,7 +98,7 @@ def test_a_report_is_compared_with_what_the_partner_was_told(
     ]
     shown = run(str(report), "--partner", "blog").output
     assert "the partner took the call, but has no such order" in shown
-    assert shown.splitlines()[-1] == "1 orders agree, 4 differ."
+    assert shown.splitlines()[-1] == "1 order agrees, 4 differ."
     assert "send it again: clew postbacks retry pb_" in " ".join(shown.split())
 
 
@@ -106,7 +106,7 @@ def test_a_report_that_agrees_exits_with_0(run: Callable[..., Result], tmp_path:
     report = tmp_path / "report.csv"
     report.write_text("Order,Amount,Date\n1001,59.90,2025-11-23\n")
     result = run(str(report), "--partner", "blog")
-    assert (result.exit_code, result.output) == (0, "1 orders agree, 0 differ.\n")
+    assert (result.exit_code, result.output) == (0, "1 order agrees, 0 differ.\n")
 
 
 def test_an_order_of_another_day_by_the_networks_clock_is_known(
@@ -184,3 +184,19 @@ def test_a_file_that_is_not_there_says_so(run: Callable[..., Result], tmp_path: 
     result = run(str(tmp_path / "none.csv"), "--partner", "blog")
     assert result.exit_code == 2
     assert "No such file" in result.output
+
+
+def test_words_that_nobody_knows_are_explained_by_an_option(
+    run: Callable[..., Result], tmp_path: Path
+) -> None:
+    report = tmp_path / "report.csv"
+    report.write_text("Order;Amount;Status;Date\n1001;59,90;In Pruefung;23.11.2025\n")
+    given = (str(report), "--partner", "blog")
+    unknown = run(*given)
+    assert (unknown.exit_code, "unknown status 'In Pruefung'" in unknown.output) == (2, True)
+    assert '--status "WORD=approved"' in unknown.output
+    known = run(*given, "--status", "in pruefung=pending")
+    assert (known.exit_code, known.output) == (0, "1 order agrees, 0 differ.\n")
+    for wrong in ("in pruefung", "in pruefung=perhaps", "=paid"):
+        refused = run(*given, "--status", wrong)
+        assert (refused.exit_code, "write WORD=STATUS" in refused.output) == (2, True), wrong

@@ -104,6 +104,10 @@ async def test_a_payout_has_a_payment_and_a_line_for_each_order(shop: Shop) -> N
         ("", "", "", "16.00"),
     ]
     assert "40.00 EUR of the order were refunded" in rows[2][7]
+    assert (rows[0][2], rows[0][8]) == ("Order placed", "Commission as of")
+    stored = await shop.service.ledger.orders.get("shop", "1002")
+    assert stored is not None
+    assert (rows[2][2], float(rows[2][8]) > stored.placed_at) == (str(stored.placed_at), True)
     tree = ElementTree.fromstring(result.payout.document or "")
 
     def text(path: str) -> str | None:

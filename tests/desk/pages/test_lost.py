@@ -1,5 +1,6 @@
 """Orders that nobody earns: on the page of what waits, each with its evidence and one button."""
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -7,9 +8,12 @@ import pytest
 import pytest_asyncio
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import Touched
+from clew.stores.ledger.connection import executing
 from clew.stores.ledger.errors import LedgerBusyError
-from desks import DeskServer, hidden
+from clew.stores.ledger.schema import postbacks
+from desks import DeskServer, desk_server, hidden
 from owner_orders import order
+from sqlalchemy import update
 
 
 @pytest_asyncio.fixture
@@ -61,3 +65,30 @@ async def test_the_page_is_there_while_the_look_up_takes_too_long(
     assert answer.status_code == 200
     assert "could not be looked up in time" in answer.text
     assert "Nothing waits for a person." not in answer.text
+
+
+async def test_evidence_has_the_time_zone_of_the_page(tmp_path: Path) -> None:
+    async with desk_server(tmp_path, more={"time_zone": "Asia/Kolkata"}) as desk:
+        lost, now = await order(desk, "1001", "59.90", partner=None), int(desk.service.clock.now())
+        touch = Touch(now - 3600, (Click("", "aff", "late-1", "anna"),), landing="/")
+        assert lost.visitor is not None
+        await desk.service.visits.change("shop", lost.visitor, [Touched(touch)], now)
+        page = (await (await desk.agent()).get("desk/waiting")).text
+        assert re.search(r"came by anna at [-0-9]{10} [:0-9]{5} IST<", page)
+
+
+@pytest.mark.parametrize(("hold", "button"), [("manual", "Do not report"), ("amount", "Do not send")])
+async def test_a_call_can_be_refused_on_the_page(desk: DeskServer, hold: str, button: str) -> None:
+    """Also one that is to be reported by hand."""
+    found = await order(desk, "1001")
+    held = update(postbacks).values(state="held", hold=hold, why="no call tells it: report it by hand")
+    await desk.service.ledger.db.transact(executing(held))
+    client = await desk.agent()
+    page = (await client.get("desk/waiting")).text
+    assert f'<button class="quiet" name="do" value="refuse">{button}</button>' in page
+    (row,) = await desk.service.ledger.histories.postbacks(found.row)
+    fields = {"csrf": hidden(page), "state": "held", "back": "waiting", "do": "refuse"}
+    answer = await client.post(f"desk/postbacks/{row.id}", data=fields)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/-/clew/desk/waiting?done=settled")
+    (row,) = await desk.service.ledger.histories.postbacks(found.row)
+    assert (row.state, "report it by hand; refused by" in (row.why or "")) == ("refused", True)
