@@ -20,6 +20,9 @@ _O, _S, _H = orders_table.c, sightings_table.c, shares_table.c
 MOST = 1000
 """Of how many orders a customer's or a coupon's past is counted."""
 
+AMONG = 1000
+"""How many reports of one e-mail hash are read."""
+
 _BY_EMAIL = select(_S.order).where(_S.site == bindparam("site"), _S.email_hash == bindparam("email"))
 _BY_VISITOR = select(_O.id).where(_O.site == bindparam("site"), _O.visitor == bindparam("visitor"))
 # A union, because an OR of both would make PostgreSQL go through all orders. The site is compared and the
@@ -47,17 +50,22 @@ _CODE = Prepared(
     .where(or_(_O.source != "browser", cast(_O.doubts, String) == "[]"))
     .limit(bindparam("limit", type_=Integer))
 )
-# Grouped so that no index fits: SQLite would go through all reports of the site.
-_WHO = func.coalesce(_S.visitor, "")
+_NEWEST = (
+    select(_S.id, _S.order, _S.visitor)
+    .where(_S.site == bindparam("site"), _S.email_hash == bindparam("email"))
+    .order_by(_S.around.desc())
+    .limit(bindparam("among", type_=Integer))
+    .subquery("newest")
+)
+_N = _NEWEST.c
 _LINKED = Prepared(
-    select(_WHO.label("visitor"))
-    .join_from(sightings_table, orders_table, _O.id == _S.order)
+    select(_N.visitor)
+    .join_from(_NEWEST, orders_table, _O.id == _N.order)
     # Anybody can begin an order with somebody's address, and never pay for it.
     .where(one_of(_O.state, sorted({*SALES, "refunded"})))
-    .where(_S.site == bindparam("site"), _S.email_hash == bindparam("email"))
-    .where(_S.visitor.is_not(None), _S.visitor != bindparam("visitor"))
-    .group_by(_WHO)
-    .order_by(func.max(_S.id).desc())
+    .where(_N.visitor.is_not(None), _N.visitor != bindparam("visitor"))
+    .group_by(_N.visitor)
+    .order_by(func.max(_N.id).desc())
     .limit(bindparam("limit", type_=Integer))
 )
 
@@ -120,8 +128,8 @@ class Customers:
 
     async def linked(self, site: str, email: str, visitor: str, limit: int) -> Sequence[str]:
         """Other visitors with orders of the same e-mail hash, the newest first: those that are or were
-        sales."""
-        given = {"site": site, "email": email, "visitor": visitor, "limit": limit}
+        sales. Of the newest AMONG reports of this hash."""
+        given = {"site": site, "email": email, "visitor": visitor, "limit": limit, "among": AMONG}
 
         async def work(connection: Connection) -> Sequence[str]:
             return [one.visitor for one in (await connection.execute(_LINKED, given)).all()]

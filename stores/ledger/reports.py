@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Join, Row, ScalarSelect, Select, and_, cas
 
 from ...postbacks.model import STATES
 from .amounts import NONE, amount_of, count, is_plain, is_sale, money, of_share, parts_of, units
-from .connection import Connection
+from .connection import Connection, executing
 from .database import Database
 from .schema import commissions, decisions, orders, postbacks, shares
 
@@ -120,7 +120,8 @@ class Reports:
         self._db = db
 
     async def orders(self, wanted: OrderFilter, limit: int | None = None) -> tuple[OrderLine, ...]:
-        """The matching orders, newest first."""
+        """The matching orders, newest first. Raises LedgerBusyError where the question of a site takes longer
+        than SECONDS."""
         query = (
             select(
                 orders.c.id.label("row"),
@@ -147,9 +148,9 @@ class Reports:
         one_by_one = wanted.partner is not None and wanted.site is None
         sites = await self._sites() if one_by_one else [wanted.site]
         found: list[Row[Any]] = []
-        async with self._db.read() as connection:
-            for site in sites:
-                found += await connection.execute(query.where(*_conditions(replace(wanted, site=site))))
+        for site in sites:
+            of_site = query.where(*_conditions(replace(wanted, site=site)))
+            found += (await self._db.query(executing(of_site), SECONDS)).all()
         found.sort(key=lambda row: -row.row)
         names = OrderLine.__slots__
         return tuple(

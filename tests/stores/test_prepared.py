@@ -15,7 +15,7 @@ from typing import Any
 import asyncpg
 import pytest
 from clew.stores import ledger
-from clew.stores.ledger import conversations, history, queue
+from clew.stores.ledger import conversations, customers, history, queue
 from clew.stores.ledger.connection import Connection, executing
 from clew.stores.ledger.database import Database
 from clew.stores.ledger.engines import database_at
@@ -209,6 +209,20 @@ async def test_no_prepared_statement_goes_through_a_table(db: Database) -> None:
             costs[name] = await rows(db.address, compiled.text, given)
     most = STEPS if db.dialect == "sqlite" else MOST
     assert not {name: cost for name, cost in costs.items() if cost > most}
+
+
+async def test_of_an_address_in_all_reports_only_the_newest_are_read(db: Database) -> None:
+    """Anybody can place orders with somebody's address."""
+    await db.transact(executing(text("UPDATE sightings SET email_hash = 'e3000'")))
+    dialect = sqlite.dialect() if db.dialect == "sqlite" else postgresql.asyncpg.dialect()
+    compiled = customers._LINKED.of(dialect)
+    given = compiled.values({**GIVEN, "visitor": f"v{ROWS}", "limit": 3})
+    if db.dialect == "sqlite":
+        assert steps(db.address.removeprefix("sqlite:"), compiled.text, given) <= STEPS
+    else:
+        assert await rows(db.address, compiled.text, given) <= MOST
+    found = await customers.Customers(db).linked("shop", "e3000", f"v{ROWS}", 3)
+    assert found == [f"v{ROWS - n}" for n in (2, 4, 6)]
 
 
 async def test_what_goes_through_a_table_is_detected(db: Database) -> None:

@@ -157,7 +157,7 @@ async def test_sums_that_take_too_long_are_given_up(db: Database, monkeypatch: p
         await Reports(db).sums(OrderFilter())
 
 
-async def test_sums_of_commissions_have_a_time_limit(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_lists_and_sums_have_a_time_limit(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     limits: list[float | None] = []
     ask = db.query
 
@@ -168,3 +168,5 @@ async def test_sums_of_commissions_have_a_time_limit(db: Database, monkeypatch: 
     monkeypatch.setattr(db, "query", query)
     assert await Commissions(db).sums(WantedCommissions()) == ()
     assert limits == [commissions.SECONDS]
+    assert await Reports(db).orders(OrderFilter(site="shop"), 5) == ()
+    assert limits == [commissions.SECONDS, reports.SECONDS]
