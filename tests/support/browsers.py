@@ -33,10 +33,10 @@ def executable(names: Sequence[str] = SHELL) -> str:
 
 
 @asynccontextmanager
-async def chromium() -> AsyncIterator[Browser]:
+async def chromium(names: Sequence[str] = SHELL) -> AsyncIterator[Browser]:
     """A headless browser, closed at the end."""
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=executable(), args=list(ARGUMENTS))
+        browser = await playwright.chromium.launch(executable_path=executable(names), args=list(ARGUMENTS))
         try:
             yield browser
         finally:
