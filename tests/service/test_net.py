@@ -5,7 +5,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest_asyncio
-from clew.orders.model import OrderSeen, Refund
+from clew.orders.model import Item, OrderSeen, Refund, RefundItem
 from clew.service.ordering.correcting import correct
 from clew.stores.ledger import schema
 from reporting import Shop, site
@@ -93,3 +93,19 @@ async def test_a_persons_amount_counts_as_it_is_and_its_state_keeps_the_rule(sho
     shop.now += 10
     await shop.deliver()
     assert shop.calls[-1] == ("adjust", "1001", "80.00")
+
+
+async def test_goods_that_stay_count_to_the_cent_after_a_refund_of_the_others(
+    tmp_path: Path, ledger_address: str
+) -> None:
+    shop = Shop(tmp_path, site(net={"shipping": "exclude"}), ledger_address)
+    await shop.service.open()
+    await shop.bought("v1")
+    items = Item(id="A", price=D("580.00")), Item(id="B", price=D("101.99"))
+    sold = {"total": D("686.98"), "tax": None, "shipping": D("4.99"), "items": items}
+    await shop.report(seen(**sold), "v1")
+    await shop.deliver()
+    await shop.report(seen(**sold, refunds=(Refund("r1", D("101.99"), (RefundItem("B"),)),)))
+    await shop.deliver()
+    assert shop.calls == [("order", "1001", "681.99"), ("adjust", "1001", "580.00")]
+    await shop.service.close()
