@@ -21,6 +21,7 @@ from .orders import NUMBER
 from .parameters import LIMIT, SINCE, UNTIL, limit_of, one_of, time_of
 
 BODY_LIMIT = 4096
+_APPROVED = ("approved", "locked", "paid")
 
 
 class Decision(BaseModel):
@@ -90,6 +91,7 @@ def _shown(one: Commission) -> schemas.Commission:
         order=one.number,
         partner=one.partner,
         state=one.state,
+        approved=one.state in _APPROVED or (one.state == "amended" and one.waits_until is None),
         currency=one.currency,
         channel=one.channel,
         ref=one.ref,

@@ -55,6 +55,7 @@ class Commission(Shape):
     order: str
     partner: str
     state: CommissionState
+    approved: bool = Field(description="Of an amended one: whether it is approved, and not pending.")
     currency: str
     amount: str | None
     value: str | None

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ...payouts.account import Account, Entry, after, decimal
+from ...payouts.account import Account, Entry, after, decimal, worded
 from .lines import Line, Moment
 
 _BY = {
@@ -52,7 +52,7 @@ def _said(partner: str, entry: Entry, before: Account) -> str:
 
 
 def _now(account: Account, moment: Moment) -> str:
-    parts = [f"now {account.state}"]
+    parts = [f"now {worded(account.state, approved=account.verdict == 'approve')}"]
     parts += [f"commission {priced(account.amount, account.currency)}"] if account.amount is not None else []
     if account.waits_until is not None:
         parts.append(f"approved by itself {moment(account.waits_until)} if nothing stands against it")

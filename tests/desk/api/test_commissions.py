@@ -73,3 +73,16 @@ async def test_the_history_of_an_order_has_what_became_of_its_commission(desk: D
     steps = answer.json()["history"]
     assert {step["kind"] for step in steps} >= {"report", "credit", "commission"}
     assert any("declined" in step["text"] and "ann" in step["text"] for step in steps)
+
+
+async def test_an_amended_commission_says_whether_it_is_approved(desk: DeskServer) -> None:
+    client, site = desk.client(), desk.service.sites["shop"]
+    for number in ("1001", "1002"):
+        less = OrderSeen(number, Decimal("80.00"), "EUR", "api", state="paid")
+        await desk.service.ordering.record(site, less, visitor=VISITOR)
+    body = {"verdict": "approve", "why": "looked", "by": "ann"}
+    for number in ("1001", "1003"):
+        await client.post(f"orders/{number}/commission", json=body, headers=bearer(WRITER))
+    answer = await client.get("commissions", headers=bearer(READER))
+    found = {one["order"]: (one["state"], one["approved"]) for one in answer.json()["commissions"]}
+    assert found == {"1001": ("amended", True), "1002": ("amended", False), "1003": ("approved", True)}

@@ -284,3 +284,6 @@ async def test_an_order_reads_as_the_sums_count_it(desk: DeskServer) -> None:
     owner = await desk.agent("bo")
     for path in (f"desk/orders/{stored.row}", "desk/orders", "desk/partners"):
         assert "amended, approved" in text_of(await owner.get(path)), path
+    assert "now amended, approved, commission 7.50 EUR" in text_of(
+        await owner.get(f"desk/orders/{stored.row}")
+    )
