@@ -135,6 +135,7 @@ def change(reported: Report | None, now: Report | None) -> Report | None:
             event=CANCEL,
             amount=nothing,
             click_id=reported.click_id,
+            commission=last.commission and nothing,
             before=before,
             left_before=reported.left,
         )

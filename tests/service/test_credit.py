@@ -353,6 +353,34 @@ async def test_a_partners_call_may_have_its_commission(tmp_path: Path) -> None:
     await shop.service.close()
 
 
+async def test_the_call_that_takes_an_order_back_says_that_nothing_is_earned(tmp_path: Path) -> None:
+    called = {**PARTNERS[0], "postback": f"{CALL}&m={{commission}}"}
+    signed = {**PARTNERS[1], "secret": "k" * 30}
+    for number, partner in enumerate(("anna", "blog")):
+        for way in ("cancelled", "credited to nobody"):
+            folder = tmp_path / f"{number}-{way}"
+            folder.mkdir()
+            shop = shop_with(folder, partners=[called, signed], credit={"terms": HALF})
+            await shop.service.open()
+            await came(shop, partner)
+            await shop.report(told(), visitor="v1")
+            await shop.deliver()
+            order = await shop.service.ledger.orders.get("shop", "1001")
+            assert order is not None
+            partners = shop.service.sites["shop"].partners
+            changed: dict[str, Any] = {"state": "cancelled"} if way == "cancelled" else {"partner": ""}
+            known = list(partners.values())
+            await correct(shop.service.ledger, known, order, NOW + 9, by="x", why="y", **changed)
+            last = (await shop.service.ledger.histories.postbacks(1))[-1].report
+            assert (last.event, last.amount, last.commission) == ("cancel", "0.00", "0.00")
+            call = render(partners[partner], last, None, NOW, postback_id="pb")
+            if partner == "anna":
+                assert call.url.endswith("&m=0.00")
+            else:
+                assert json.loads(call.body)["data"]["commission"] == "0.00"
+            await shop.service.close()
+
+
 async def test_a_visit_without_an_arrival_is_a_direct_one_where_rules_ask(tmp_path: Path) -> None:
     rule = {"name": "own", "arrivals": ["direct"], "then": "take"}
     for rules, partner in (([rule], None), ([], "anna")):
