@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope
 
+from ..orders.wording import field_problem
 from ..service.limits import LimitedError, network_of
 from ..service.origin import Origin
 from ..settings.model import ApiScope
@@ -259,12 +260,7 @@ async def json_body(request: Request, model: type[Body], limit: int = BODY_LIMIT
         problems = error.errors(include_url=False, include_context=False, include_input=False)
         if any(p["type"] == "json_invalid" for p in problems):
             raise Refused(400, f"the body is no JSON: {problems[0]['msg']}") from None
-        raise Refused(422, "; ".join(_problem_text(p["loc"], p["msg"]) for p in problems[:5])) from None
-
-
-def _problem_text(loc: tuple[int | str, ...], message: str) -> str:
-    field = ".".join(str(part)[:60] for part in loc) or "the body"
-    return f"{field}: {message.removeprefix('Value error, ')}"
+        raise Refused(422, "; ".join(field_problem(p) for p in problems[:5])) from None
 
 
 async def form_body(request: Request, limit: int = BODY_LIMIT) -> dict[str, str]:

@@ -25,6 +25,7 @@ from .ids import normalised
 from .model import Channel, Item, OrderError, OrderSeen, OrderState, Refund, RefundItem, Source
 from .money import checked_currency, checked_total, currencies
 from .status import LATEST
+from .wording import field_problem
 
 BODY_LIMIT = 64 * 1024  # bytes
 ITEMS = 200
@@ -296,7 +297,7 @@ def parsed_order(values: Mapping[str, Any], source: Source) -> ParsedOrder:
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)
         _refuse_claims(found)
-        problems = [_problem(one) for one in found[:PROBLEMS]]
+        problems = [field_problem(one) for one in found[:PROBLEMS]]
         problems += [f"and {len(found) - PROBLEMS} more"] if len(found) > PROBLEMS else []
     problems += _missing(values, source)
     if body is None or problems:
@@ -386,10 +387,3 @@ def _whole(digits: str) -> int:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a number")
-
-
-def _problem(error: Mapping[str, Any]) -> str:
-    cause = error.get("ctx", {}).get("error")
-    if isinstance(cause, OrderError):
-        return str(cause)
-    return f"{'.'.join(str(p) for p in error['loc'])}: {error['msg']}"

@@ -18,7 +18,7 @@ from ..settings.load import Problem, Source, beside
 from ..settings.loader import Loader
 from ..settings.model import Settings
 from ..settings.wording import Wording
-from ..stores.check import ledger_problems, visits_problems
+from ..stores.check import journal_problems, ledger_problems, visits_problems
 from .clock import Clock
 
 
@@ -38,6 +38,9 @@ class RoomChecks:
             if isinstance(address, str):
                 for message, hint, warns in problems(beside(address, source.file.absolute().parent)):
                     yield Wording((key,), message, hint, "warning" if warns else "error")
+        if isinstance(journal := source.data.get("journal"), str):
+            for message, hint, _ in journal_problems(source.file.absolute().parent / journal):
+                yield Wording(("journal",), message, hint, "warning")
         yield from top_problems(source.data)
 
     def site(self, draft: Draft) -> Iterator[Wording]:

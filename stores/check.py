@@ -47,6 +47,15 @@ def ledger_problems(address: str) -> Iterator[Told]:
         yield from _file_problems(file)
 
 
+def journal_problems(path: Path) -> Iterator[Told]:
+    """The same for the file of `journal`. Warnings: clew runs without it, as long as the ledger answers."""
+    lost = "an order that the ledger does not take would have nowhere to wait"
+    if path.is_dir():
+        yield f"{path} is a folder: {lost}", f'name a file in it: "{path / "clew-orders.journal"}"', True
+    elif not path.parent.is_dir():
+        yield f"the folder {path.parent} does not exist: {lost}", "make it, or name another one", True
+
+
 def _missing(files: Mapping[str, Path]) -> Iterator[Told]:
     for name, file in files.items():
         if not os.access(file, os.R_OK):

@@ -8,6 +8,7 @@ from starlette.responses import JSONResponse, Response
 
 from ...orders.ids import normalised
 from ...orders.model import OrderError
+from ...orders.wording import field_problem
 from ...payouts.account import STATES
 from ...service.ordering.earnings import text
 from ...service.workflow import WHY_LENGTH
@@ -64,8 +65,7 @@ async def decided(request: Request, at: RequestContext) -> Response:
     except OrderError as error:
         raise Refused(404, str(error)) from None
     except ValidationError as error:
-        first = error.errors()[0]
-        raise Refused(422, f"{'.'.join(map(str, first['loc'])) or 'body'}: {first['msg']}") from None
+        raise Refused(422, field_problem(error.errors()[0])) from None
     story = await at.service.ledger.stories.of(at.site.name, number)
     if story is None:
         raise Refused(404, f"this site has no order {number[:60]!r}")

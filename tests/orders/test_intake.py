@@ -188,3 +188,19 @@ def test_an_item_may_be_a_discount_and_none_is_less_than_no_pieces() -> None:
 def test_the_items_of_all_refunds_together_are_bounded() -> None:
     refunds = [{"id": str(n), "amount": "1", "items": [{"id": "a"}] * 9} for n in range(50)]
     assert "refunds: they name more than 400 items" in _refused(body(refunds=refunds))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"placed_at": "yesterday"}, "placed_at: write it with its zone"),
+        ({"updated_at": -5}, "updated_at: it is not one of these years"),
+        ({"tax": "1,50"}, "tax: write it as a number with a dot"),
+        ({"refunds": [{"id": "r", "amount": "x"}]}, "refunds.0.amount: write it as a number with a dot"),
+        ({"email_hash": "j@x.example"}, "email_hash: write the SHA-256 of the address in lower case"),
+        ({"visitors": "v"}, "visitors: there is no such field; docs/api.md names all"),
+        ({"items": [{"name": "mug"}]}, "items.0.id: it is missing"),
+    ],
+)
+def test_an_error_names_the_field_and_what_to_write(wrong: dict[str, Any], said: str) -> None:
+    assert said in _refused(body(**wrong))

@@ -283,6 +283,18 @@ def test_the_top_of_the_file_is_checked_too(tmp_path: Path, text: str, key: str,
     assert message in told
 
 
+def test_a_journal_that_cannot_be_written_is_warned_of(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    for journal, message in (("nowhere/orders.journal", "nowhere does not exist"), ("folder", "is a folder")):
+        settings, (problem,) = checked(tmp_path, f"journal = '{journal}'\n{TOP}{SHOP}")
+        assert settings is not None
+        assert (problem.key, problem.line, problem.severity) == ("journal", 1, "warning")
+        assert message in problem.message
+        assert "nowhere to wait" in problem.message
+        assert problem.hint
+    assert checked(tmp_path, f"journal = 'folder/orders.journal'\n{TOP}{SHOP}")[1] == []
+
+
 def test_each_api_token_has_a_name_and_a_strong_value_of_its_own(tmp_path: Path) -> None:
     strong = "vN7kQ2xLrW7mZc4JpYb8"
     token = "[[sites.api_tokens]]\nname = '{}'\ntoken = '{}'\nscopes = ['export']\n"
