@@ -24,17 +24,16 @@ from pinned import BenchError
 from proxy import PARTS, bench_proxy
 from report import Section
 from sites import bench_sites
+from talk import bench_talk
 from visits import bench_visits
 
-from chat import bench_chat
-
 BENCHES: dict[str, Callable[[Options], Section]] = {
-    "chat": bench_chat,
     "decide": bench_decide,
     "ledger": bench_ledger,
     "money": bench_money,
     "proxy": bench_proxy,
     "sites": bench_sites,
+    "talk": bench_talk,
     "visits": bench_visits,
 }
 HERE = Path(__file__).parent

@@ -70,7 +70,9 @@ class Sum:
     `total` is what the customers paid and did not get back, a partner's part of it, `commission` what the
     partner earns by it, as in the list of commissions. `reported` are the orders
     that the partner has accepted a call for, `reported_total` the amounts last reported; `waiting` are those
-    whose last call is due, held, dead or unknown, `refused` those that a person has refused.
+    whose last call is due, held, dead or unknown, `refused` those that a person has refused. What a partner
+    is told and earns may be in another currency than the order (`[sites.net]`): it is in the line of that
+    one.
     """
 
     site: str
@@ -221,6 +223,7 @@ async def _added(
     end = None if last is None else (last.recorded_at, last.id)
     # A test order is no order.
     conditions = (*_conditions(wanted), *_between(after, end), orders.c.state != "test")
+    summed = (await connection.execute(_summed(wanted, conditions))).all()
     found = [
         (
             (row.partner, row.channel, row.currency),
@@ -229,12 +232,19 @@ async def _added(
                 main=int(row.main),
                 total=money(row.total, row.currency),
                 reported=row.reported,
-                reported_total=_whole(row, "told", row.told_currency),
                 waiting=int(row.waiting),
                 refused=int(row.refused),
             ),
         )
-        for row in await connection.execute(_summed(wanted, conditions))
+        for row in summed
+    ]
+    found += [
+        (
+            (row.partner, row.channel, row.told_currency or row.currency),
+            _Amounts(reported_total=_whole(row, "told", row.told_currency)),
+        )
+        for row in summed
+        if row.reported
     ]
     found += [
         (

@@ -1,6 +1,7 @@
 """Sums of orders for people: exact on both engines, of a bounded number of orders at a time."""
 
 import random
+from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from decimal import Decimal
 from typing import Any
@@ -34,7 +35,7 @@ def order(row: int, dice: random.Random) -> dict[str, Any]:
     """An order of no partner or one, and its postbacks: state and amount. Many are recorded at one time."""
     currency = dice.choice(["EUR", "JPY", "KWD"])
     total = Decimal(dice.choice([dice.randrange(10**6), 999_999_999_999_999_000])) / 1000
-    partner = dice.choice(["anna", "bert", None])
+    partner, told = dice.choice(["anna", "bert", None]), dice.choice([currency, currency, "EUR"])
     return {
         "id": row,
         "site": dice.choice(["shop", "shop", "other"]),
@@ -47,9 +48,10 @@ def order(row: int, dice: random.Random) -> dict[str, Any]:
         "recorded_at": NOW + dice.randrange(6),
         "merged_into": dice.choice([None] * 9 + [1]),
         "partner": partner,
+        "told": told,
         "commission": dice.choice([None, amount_text(total / 10, currency)]),
         "calls": [
-            (dice.choice(CALLS), amount_text(total / 2, currency))
+            (dice.choice(CALLS), amount_text(total // 2, told))
             for _ in range(dice.randrange(3) if partner is not None else 0)
         ],
     }
@@ -82,7 +84,7 @@ async def put(db: Database, rows: Sequence[dict[str, Any]]) -> None:
             call
             | {"id": f"pb{r['id']}_{n}", "order": r["id"], "site": r["site"], "partner": r["partner"]}
             | {"sequence": n, "state": state, "created_at": NOW + n}
-            | {"report": {"amount": amount, "currency": r["currency"]}}
+            | {"report": {"amount": amount, "currency": r["told"]}}
             for r in rows
             for n, (state, amount) in enumerate(r["calls"])
         ],
@@ -98,7 +100,9 @@ async def put(db: Database, rows: Sequence[dict[str, Any]]) -> None:
 
 def expected(rows: Sequence[dict[str, Any]], since: float | None, until: float | None) -> set[Sum]:
     """The sums, added up as one would by hand."""
-    found: dict[tuple[Any, ...], list[Any]] = {}
+    found: defaultdict[tuple[Any, ...], list[Any]] = defaultdict(
+        lambda: [0, Decimal(), 0, Decimal(), 0, 0, 0, Decimal()]
+    )
     for row in rows:
         at = row["recorded_at"]
         # A test order is no order.
@@ -110,15 +114,13 @@ def expected(rows: Sequence[dict[str, Any]], since: float | None, until: float |
             continue
         calls = [state for state, _ in row["calls"] if state != "superseded"]
         told = [Decimal(amount) for state, amount in row["calls"] if state == "delivered"]
-        line = found.setdefault(
-            (row["site"], row["partner"], row["channel"], row["currency"]),
-            [0, Decimal(), 0, Decimal(), 0, 0, 0, Decimal()],
-        )
+        line = found[row["site"], row["partner"], row["channel"], row["currency"]]
         left = max(Decimal(row["total"]) - Decimal(row["refunded"]), Decimal())
         line[0] += 1
         line[1] += left if row["state"] in SALES else 0
         line[2] += bool(told)
-        line[3] += told[-1] if told else 0
+        if told:
+            found[row["site"], row["partner"], row["channel"], row["told"]][3] += told[-1]
         line[4] += bool(calls) and calls[-1] not in ("delivered", "refused")
         line[5] += bool(calls) and calls[-1] == "refused"
         line[6] += 1

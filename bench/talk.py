@@ -63,7 +63,7 @@ streams = { site = 10000, all = 10000 }
 """
 
 
-def bench_chat(options: Options) -> Section:
+def bench_talk(options: Options) -> Section:
     """Each set-up with processes of its own. Raises BenchError."""
     allow_open_files()
     figures: dict[str, float] = {}
