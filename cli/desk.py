@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, NoReturn, TypeVar
 
@@ -69,10 +69,12 @@ def add_user(
             name, password, site=at, sites=where, now=now, shown=shown, partner=partner, role=chosen
         )
 
-    given = (
-        {"role": role or "", "sites": ", ".join(sites) or "all"} if partner is None else {"partner": partner}
-    )
-    roles = _work(settings, work, "person.added", name, make=True, **given)
+    def given(roles: Roles) -> Mapping[str, str]:
+        if partner is not None:
+            return {"partner": partner}
+        return {"role": next(iter(roles.values())), "sites": ", ".join(sites) or "all"}
+
+    roles = _work(settings, work, "person.added", name, make=True, told=given)
     if partner is not None:
         print_line(f"Added {name}, for {partner} at {where_text([at or ALL_SITES])}.")
     else:
@@ -213,10 +215,11 @@ def _work(
     name: str = "",
     *,
     make: bool = False,
+    told: Callable[[T], Mapping[str, str]] = lambda done: {},
     **details: str,
 ) -> T:
     """Do `work` on the agents in the ledger, at a time, and write it into the audit trail as `action` on
-    `name`. The ledger is created only with `make`."""
+    `name`, with `details` and what `told` says of its result. The ledger is created only with `make`."""
     if not make:
         require_ledger(settings)
 
@@ -226,7 +229,7 @@ def _work(
             await db.open()
             done = await work(Agents(db), await time_of(db))
             if action:
-                await note(db, action, name, **details)
+                await note(db, action, name, **details, **told(done))
             return done
         finally:
             await db.close()

@@ -144,5 +144,7 @@ def test_the_trail_is_printed_as_csv_and_names_the_command_line(config: Path) ->
     assert lines[0] == "at,site,who,action,subject,network,details"
     assert ",command line" in lines[1]
     assert "person.added,root" in lines[1]
+    # Without --role too: the first person is an owner.
+    assert '""role"": ""owner""' in lines[1]
     assert PASSWORD not in run(config, "audit").output
     assert len(run(config, "audit", "--action", "login").output.splitlines()) == 1
