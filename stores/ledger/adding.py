@@ -58,7 +58,7 @@ def add_each(
 ) -> list[int | None]:
     """Add rows one after the other; their numbers, None where a table has none. Raises PresentError."""
     if absent is not None:
-        present = Prepared(_present(absent.column, len(absent.values)))
+        present = _is_present(absent.column, len(absent.values))
         if (value := execute(present, _given(absent)).scalar()) is not None:
             raise PresentError(value)
     numbers: list[int | None] = []
@@ -114,6 +114,10 @@ def _set(table: Table, column: str) -> Prepared:
 
 
 @lru_cache
+def _is_present(column: Column[str], count: int) -> Prepared:
+    return Prepared(_present(column, count))
+
+
 def _present(column: Column[str], count: int) -> Select[Any]:
     values = [bindparam(f"absent_{place}", type_=column.type) for place in range(count)]
     return select(column).where(column.in_(values)).limit(1)
