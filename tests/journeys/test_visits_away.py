@@ -133,14 +133,12 @@ def test_pages_talks_and_credit_go_on_while_the_visit_store_is_away(
         assert [one.decide()[0]["rule"] for one in (visitor, silent)] == ["second-page"] * 2
         wrote = visitor.client.post("/-/clew/messages", json={"text": "hello", "client_id": "m-00000001"})
         assert wrote.status_code == 201
-        # What this machine needs while the store is there.
-        usual = max(visitor.page("/") for _ in range(3))
         away, back = halted(server, how)
         away()
         try:
             took = [visitor.page("/"), visitor.page("/?friend=c2", HEADERS), visitor.page("/checkout")]
             answers = [visitor.decide() for _ in range(3)]
-            assert max(*took, *(seconds for _, seconds in answers)) < PAGE_SECONDS + 10 * usual
+            assert max(*took, *(seconds for _, seconds in answers)) < PAGE_SECONDS
             # The conversation is known to the ledger; the pages of the visit only to the store.
             assert [answer["conversation"] for answer, _ in answers] == [True] * 3
             assert silent.decide()[0]["rule"] is None

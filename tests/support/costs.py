@@ -1,9 +1,9 @@
 """How the time that work takes grows with its size, on a machine that has other things to do too."""
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 # Seconds of CPU below which nothing is weighed: a garbage collection costs as much.
 FLOOR = 0.0005
@@ -25,23 +25,14 @@ def assert_linear(work: Callable[[int], object], size: int, times: int = 10) -> 
     assert long < 3 * times * max(short, FLOOR), f"{short:.4f} s for {size}, {long:.4f} s for {times * size}"
 
 
-STEP = 0.01
+def _delayed() -> float:
+    """Seconds for which this thread could have run, and the machine ran others (Linux, schedstat)."""
+    return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
 
 
 @asynccontextmanager
 async def loop_seconds() -> AsyncIterator[Callable[[], float]]:
-    """How long something has waited, in seconds in which the loop has run. They are counted in steps, each
-    from the end of the one before, so that what the machine does for others in between does not count."""
-    steps = 0
-
-    async def count() -> None:
-        nonlocal steps
-        while True:
-            await asyncio.sleep(STEP)
-            steps += 1
-
-    counting = asyncio.create_task(count())
-    try:
-        yield lambda: steps * STEP
-    finally:
-        counting.cancel()
+    """How long something has waited, in seconds. Those in which the machine did others' work instead of the
+    loop's do not count; those in which the loop was blocked do."""
+    began = time.monotonic() - _delayed()
+    yield lambda: time.monotonic() - _delayed() - began
