@@ -2,6 +2,7 @@
 #
 #   make demo         a shop, clew in front of it and a partner's server: open the printed addresses
 #   make demo-once    drives one visitor through the demo; exits 0 only if the partner got the right postback
+#   make shots        pictures of the widget and of the desk's pages in the folder shots/
 #   make test         the whole test suite; ARGS="-k cookie" for a part
 #   make check        ruff, ruff format, mypy
 #   make bench        measures clew and its peers; NAME=proxy for one, SEED=1 to repeat; for a part
@@ -22,7 +23,7 @@ BIN = .venv/bin
 # Programs are started often here: compiled code is kept.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-once test check bench fuzz soak crash setup networks roles pins
+.PHONY: demo demo-once shots test check bench fuzz soak crash setup networks roles pins
 .DELETE_ON_ERROR:
 
 demo: setup
@@ -30,6 +31,10 @@ demo: setup
 
 demo-once: setup
 	@$(BIN)/python examples/demo.py --once
+
+shots: setup
+	@.ci/setup debian chromium-headless-shell libatomic1
+	PYTHONPATH=examples $(BIN)/python examples/shots.py
 
 # libatomic1 is for the Node.js in Playwright; curl and php-cli run the examples of docs/api.md, php-curl,
 # php-mbstring and php-xml the modules in examples/, haproxy and nginx the samples of deploy/; the stores

@@ -42,10 +42,12 @@ class Services:
     def __init__(
         self,
         *,
+        role: str = "agent",
         on_line: Callable[[str], None] = lambda line: None,
         on_call: Callable[[Call], None] = lambda call: None,
     ) -> None:
         self.password = secrets.token_urlsafe(9)
+        self._role = role
         self._on_line = on_line
         self._on_call = on_call
         self._stack = ExitStack()
@@ -66,7 +68,7 @@ class Services:
         self.receiver = stack.enter_context(Receiver(free_port(RECEIVER_PORT), on_call=self._on_call))
         self.settings = self._write_settings(shop_port)
         self._clew("check")
-        self._clew("desk", "add-user", AGENT, "--password-stdin", typed=self.password)
+        self._clew("desk", "add-user", AGENT, "--role", self._role, "--password-stdin", typed=self.password)
         shop = [sys.executable, str(HERE / "shop" / "app.py"), "--port", str(shop_port)]
         stack.enter_context(Program(shop)).wait_for_port(shop_port)
         clew = [sys.executable, "-m", "clew", "serve", "--config", str(self.settings), "--port", str(port)]
