@@ -19,9 +19,10 @@ class Answers:
         self._site = site
         self._parts: dict[tuple[str | None, str], bytes] = {}
 
-    def language(self, tag: str) -> str:
-        """The language of the answer for a page in a language (a BCP 47 tag)."""
-        return language_of(tag, self._site.language)
+    def language(self, tag: str, accepted: str = "") -> str:
+        """The language of the answer for a page in a language (a BCP 47 tag) and a browser that accepts some
+        (the Accept-Language header)."""
+        return language_of(tag, accepted, self._site.language)
 
     def body(
         self,

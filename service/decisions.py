@@ -265,7 +265,7 @@ class Decisions:
         )
         body = site.answers.body(
             decision.rule,
-            site.answers.language(ask.page.language),
+            site.answers.language(ask.page.language, ask.page.accepted),
             retry_after=decision.retry_after,
             conversation=visitor.talk is not None and visitor.talk.open,
             unread=visitor.unread,
@@ -300,7 +300,7 @@ class Decisions:
         load = self._agents.of(site.name, self._clock.now())
         body = site.answers.body(
             None,
-            site.answers.language(page.language),
+            site.answers.language(page.language, page.accepted),
             retry_after=max(RETRY_AFTER_LEAST, math.ceil(wait)),
             conversation=False,
             unread=0,

@@ -41,13 +41,15 @@ class AgentLoad(Struct, frozen=True):
 
 
 class PageNow(Struct, frozen=True):
-    """The page the browser shows. `seconds` is the time it has been shown for."""
+    """The page the browser shows. `seconds` is the time it has been shown for, `accepted` the browser's
+    Accept-Language header."""
 
     view: str
     url: str
     title: str
     language: str
     seconds: int
+    accepted: str = ""
 
 
 def gather(

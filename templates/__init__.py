@@ -1,22 +1,38 @@
 """The loader and the widget for browsers, their texts in each language, and the templates of the desk's
 pages.
 
-The loader (`l.js`) and the widget (`w.js`) are the same for every site and visitor, so that they can be
-cached; the response of `decide` has the rest. The widget has several source files but is served as one
-module, because the trust in an `import()` (nonce, `strict-dynamic`, CSP3 §8.2) does not extend to the
-imports of the module.
+The loader (`l.js`) is the same for every site and visitor, and the widget (`w.js`) for all who read one
+language, so that they can be cached; the response of `decide` has the rest. The widget has several source
+files but is served as one module, because the trust in an `import()` (nonce, `strict-dynamic`, CSP3 §8.2)
+does not extend to the imports of the module.
 """
 
 import json
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from types import MappingProxyType
 
-LANGUAGES = ("de", "en", "fi", "fr", "nl", "ru")
+from .languages import LANGUAGES, accepted_languages, language, text, texts, texts_of
+
+__all__ = [
+    "LANGUAGES",
+    "Script",
+    "accepted_languages",
+    "carry_script",
+    "checkout_script",
+    "consent_script",
+    "language",
+    "loader",
+    "order_script",
+    "provider_script",
+    "silence",
+    "text",
+    "texts",
+    "texts_of",
+    "widget",
+]
 
 _HERE = Path(__file__).parent
 # In dependency order; the last has the function that the loader calls.
@@ -86,49 +102,19 @@ def silence() -> Script:
 
 
 @cache
-def widget() -> Script:
-    """The widget, `w.js`: one ES module with the texts of all languages and its style sheet inside."""
+def widget(language: str = "en") -> Script:
+    """The widget, `w.js`: one ES module with the texts of one of `LANGUAGES` and its style sheet inside.
+
+    Raises ValueError for another language.
+    """
     source = "\n".join(_read(name) for name in _WIDGET)
-    by_language = {language: dict(texts(language)) for language in LANGUAGES}
-    for mark, value in ((_TEXTS_MARK, by_language), (_STYLE_MARK, _read("widget/w.css"))):
+    found = texts_of(language)
+    own = {"language": language, "direction": found.direction, "texts": dict(found.widget)}
+    for mark, value in ((_TEXTS_MARK, own), (_STYLE_MARK, _read("widget/w.css"))):
         if source.count(mark) != 1:
             raise ValueError(f"templates/w.js and templates/widget/: {mark} must be there exactly once")
         source = source.replace(mark, json.dumps(value, ensure_ascii=False, separators=(",", ":")))
     return _script(source)
-
-
-@lru_cache(256)
-def language(tag: str, default: str = "en") -> str:
-    """The supported language for a BCP 47 tag ("de-AT" gives "de"), else `default`."""
-    primary = tag.replace("_", "-").partition("-")[0].strip().lower()
-    return primary if primary in LANGUAGES else default
-
-
-@cache
-def texts(language: str) -> Mapping[str, str]:
-    """All texts of one of `LANGUAGES`, by key.
-
-    Raises ValueError for another language, and if the file lacks a text in this one.
-    """
-    if language not in LANGUAGES:
-        raise ValueError(f"no texts in {language!r}; there are {', '.join(LANGUAGES)}")
-    missing = [key for key, lines in _texts().items() if language not in lines]
-    if missing:
-        raise ValueError(f"templates/texts.toml: {', '.join(missing)}: no line for {language}")
-    return MappingProxyType({key: lines[language] for key, lines in _texts().items()})
-
-
-def text(language: str, key: str, **values: object) -> str:
-    """One text in one of `LANGUAGES`, its braces filled from `values`.
-
-    Raises ValueError for an unknown language, KeyError for an unknown key or a brace without a value.
-    """
-    return texts(language)[key].format_map(values)
-
-
-@cache
-def _texts() -> dict[str, dict[str, str]]:
-    return tomllib.loads(_read("texts.toml"))
 
 
 def _read(name: str) -> str:

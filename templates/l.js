@@ -12,7 +12,7 @@
   const LONGEST = 2 ** 31 - 1; // ms that a timer can wait
 
   let base, widget, sent, watcher, turn;
-  let consent, landing; // the page's consent message; the address at which the visit started
+  let consent, landing; // the page's message; the visit's start
   // Of this view. since: 0 until it is visible.
   let view, url, address, referrer, since, due, failed, timer, settling;
 
@@ -78,7 +78,7 @@
       }
       if (answer.retry_after > 0) timer = setTimeout(ask, Math.min(Math.max(answer.retry_after, 1) * 1000, LONGEST));
       if (!widget && !["show", "invite"].includes(answer.action)) return;
-      widget = await import(base + "w.js");
+      widget ??= await import(base + "w.js?" + answer.language);
       if (current === view) widget.update(base, view, answer);
     } catch {
       if (current !== view || failed) return;

@@ -9,6 +9,7 @@ const WIDE = "(min-width: 481px)"; // from this width on the page stays usable b
 class Widget {
   constructor(base) {
     this.base = base;
+    this.words = new Map([[TEXTS.language, TEXTS]]); // by language
     this.settled = new Set(); // rules whose invite was accepted or dismissed on this page
     this.seen = new Set();
     this.rule = null; // the rule of the accepted invite that the next message answers
@@ -65,6 +66,19 @@ class Widget {
     return this.panel?.opened || this.invite?.busy;
   }
 
+  // A page of one application in another language: that file has its texts. In this module's own language until then.
+  async learn(view, answer) {
+    const { language } = answer;
+    if (!language || this.words.has(language)) return;
+    try {
+      const { TEXTS: words } = await import(`${this.base}w.js?${language}`);
+      this.words.set(language, words);
+      if (this.view === view) this.update(view, answer);
+    } catch {
+      // The next answer tries again.
+    }
+  }
+
   hide() {
     if (this.busy) return;
     this.shown = false;
@@ -75,11 +89,14 @@ class Widget {
   }
 
   dress({ language, widget }) {
-    const look = JSON.stringify([language, widget]);
+    const words = this.words.get(language) ?? TEXTS;
+    const look = JSON.stringify([words.language, widget]);
     if (look === this.look || this.busy) return;
     this.look = look;
-    this.talk.language = Object.hasOwn(TEXTS, language) ? language : "en";
-    this.texts = TEXTS[this.talk.language];
+    this.talk.language = words.language;
+    this.texts = words.texts;
+    this.direction = words.direction;
+    plural = new Intl.PluralRules(words.language);
     this.title = widget?.title || this.texts.title;
     this.side = widget?.side === "left" ? "left" : "right";
     this.colours.replaceSync(palette(widget?.color));
@@ -106,7 +123,7 @@ class Widget {
     this.launcher.addEventListener("click", () => this.open(true));
     this.launcher.hidden = this.elsewhere.loaded;
     this.status = element("p", { class: "said", role: "status" });
-    this.root = element("div", { class: `root ${this.side}`, lang: talk.language });
+    this.root = element("div", { class: `root ${this.side}`, lang: talk.language, dir: this.direction });
     this.root.append(this.panel.node, this.launcher, this.status);
     this.root.addEventListener("keydown", this.escaping);
     // Outside, the host is the target of events: shortcuts of the page would take letters, its dialogs the focus.
@@ -319,4 +336,7 @@ let widget;
 export function update(base, view, answer) {
   widget ??= new Widget(base);
   widget.update(view, answer);
+  widget.learn(view, answer);
 }
+
+export { TEXTS };

@@ -27,6 +27,7 @@ from ..guard import NO_STORE, Refused, api, first_values, json_body, posted_json
 URL_LENGTH = 2048
 TITLE_LENGTH = 300
 LANGUAGE_LENGTH = 64
+ACCEPTED_LENGTH = 200
 
 Short = Annotated[str, Meta(max_length=8192)]
 
@@ -98,12 +99,14 @@ def decide(
     the body. Raises Refused where the body is not as it should be.
     """
     body = _body(text)
+    accepted = fields.get(b"accept-language", b"")[:ACCEPTED_LENGTH].decode("latin-1")
     page = PageNow(
         view=body.view or new_visitor_id(),
         url=_page_url(body.url or fields.get(b"referer", b"").decode("latin-1")),
         title=body.title[:TITLE_LENGTH],
-        language=body.language or _first_language(fields.get(b"accept-language", b"")),
+        language=body.language or accepted.partition(",")[0][:LANGUAGE_LENGTH],
         seconds=body.seconds,
+        accepted=accepted,
     )
     service, site = at.service, at.site
     if at.origin.scheme == "http" and fields.get(b"origin", b"").startswith(b"https://"):
@@ -147,10 +150,6 @@ async def _awaited(at: RequestContext, found: Awaitable[Answer], began: float) -
 
 def _took(at: RequestContext, action: str, began: float) -> None:
     at.service.events.took("decide", at.site.name, action, at.service.clock.monotonic() - began)
-
-
-def _first_language(accepted: bytes) -> str:
-    return accepted.decode("latin-1").partition(",")[0][:LANGUAGE_LENGTH]
 
 
 def _body(text: bytes) -> DecideBody:

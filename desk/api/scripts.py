@@ -9,6 +9,7 @@ from ...templates import (
     carry_script,
     checkout_script,
     consent_script,
+    language,
     loader,
     order_script,
     silence,
@@ -66,8 +67,10 @@ async def order_file(request: Request, at: RequestContext) -> Response:
 
 @api
 async def widget_file(request: Request, at: RequestContext) -> Response:
-    """The widget, which the loader fetches when there is something to show."""
-    return _script(request, at, widget())
+    """The widget, which the loader fetches when there is something to show, in the language that the query
+    names."""
+    query = request.scope["query_string"][:8].decode("latin-1")
+    return _script(request, at, widget(language(query, default=at.site.settings.language)))
 
 
 @api

@@ -18,11 +18,10 @@ from ..guard import Refused
 from .auth import AgentContext, agent_form, anyone, login, login_page, logout, see_other, signed_in
 from .inbox import close_many, common, hue, inbox, lines, short_name
 from .live import page_mark, stream
-from .render import canned, file, page
+from .render import canned, file, language_name, page
 from .trail import VisitorSummary, summary
 
 SHOWN_MESSAGES = 300
-LANGUAGES = {"de": "German", "en": "English", "fi": "Finnish", "fr": "French", "nl": "Dutch", "ru": "Russian"}
 
 
 def _hosts(request: Request, site: Site) -> frozenset[str]:
@@ -71,7 +70,7 @@ async def _talk(
         conversation=found,
         visitor_name=short_name(found.visitor),
         hue=hue(found.visitor),
-        language=LANGUAGES.get(found.language, found.language),
+        language=language_name(found.language),
         messages=await books.newest(found, SHOWN_MESSAGES),
         shown=SHOWN_MESSAGES,
         seen=seen,

@@ -14,9 +14,9 @@ from starlette.requests import Request
 
 from ... import templates
 from ...payouts.account import decimal
+from ...templates import accepted_languages
 
 _FILE = Path(templates.__file__).parent / "desk" / "partner.toml"
-ASKED = 20  # languages of a browser that are looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +79,5 @@ def words_for(request: Request, otherwise: str) -> Words:
     """The texts in the language that the browser asks for first (RFC 9110 §12.5.4), else in that of the site,
     else in English."""
     known = _words()
-    asked = request.headers.get("accept-language", "").split(",", ASKED)[:ASKED]
-    weighed = []
-    for place, one in enumerate(asked):
-        name, _, weight = one.partition(";")
-        quality = weight.strip().removeprefix("q=") if weight else "1"
-        language = name.strip().lower().partition("-")[0]
-        if language in known and quality.replace(".", "", 1).isdecimal() and float(quality) > 0:
-            weighed.append((-float(quality), place, language))
-    return known[min(weighed)[2]] if weighed else known.get(otherwise, known["en"])
+    accepted = accepted_languages(request.headers.get("accept-language", ""))
+    return next((known[tag] for tag in accepted if tag in known), known.get(otherwise, known["en"]))

@@ -9,12 +9,12 @@ from hashlib import blake2b, sha256
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from babel import Locale, UnknownLocaleError
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from ... import templates
-from ...settings.model import LANGUAGES
 from ..context import RequestContext, request_context
 from ..roles import MAY
 from ..times import Times, span
@@ -97,7 +97,15 @@ def asset(name: str) -> Asset:
 def canned(language: str) -> tuple[str, ...]:
     """Canned responses in a visitor's language; in English if clew does not have that language."""
     lines = tomllib.loads((_FOLDER / "canned.toml").read_text(encoding="utf-8"))["answers"]
-    return tuple(line[language if language in LANGUAGES else "en"] for line in lines)
+    return tuple(line.get(language, line["en"]) for line in lines)
+
+
+def language_name(tag: str) -> str:
+    """A language's name in English; the tag itself if there is no such language."""
+    try:
+        return Locale(tag).get_display_name("en") or tag
+    except (UnknownLocaleError, ValueError):
+        return tag
 
 
 def desk_path(request: Request) -> str:

@@ -2,13 +2,45 @@
 
 import re
 from ipaddress import IPv4Network, IPv6Network
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-LANGUAGES = ("de", "en", "fi", "fr", "nl", "ru")
-Language = Literal["de", "en", "fi", "fr", "nl", "ru"]
+# Those of templates/texts/: the 24 of the European Union, and ar, ja, ru, tr, uk, zh.
+Language = Literal[
+    "ar",
+    "bg",
+    "cs",
+    "da",
+    "de",
+    "el",
+    "en",
+    "es",
+    "et",
+    "fi",
+    "fr",
+    "ga",
+    "hr",
+    "hu",
+    "it",
+    "ja",
+    "lt",
+    "lv",
+    "mt",
+    "nl",
+    "pl",
+    "pt",
+    "ro",
+    "ru",
+    "sk",
+    "sl",
+    "sv",
+    "tr",
+    "uk",
+    "zh",
+]
+LANGUAGES: tuple[Language, ...] = get_args(Language)
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
 
 

@@ -1,7 +1,7 @@
 // Helpers for the other parts of the widget. Elements are created without HTML text, so that neither a
 // Content-Security-Policy nor Trusted Types can forbid it.
 
-const TEXTS = "clew:texts";
+const TEXTS = "clew:texts"; // {language, direction, texts}
 const STYLE = "clew:style";
 const MEMORY = "clew";
 
@@ -49,9 +49,12 @@ function onEnter(field, act) {
   });
 }
 
-/** The text with values in place of its braces. */
+let plural = new Intl.PluralRules(TEXTS.language);
+
+/** The text with values in place of its braces. Of plural forms it is the one for `count`. */
 function fill(text, values) {
-  return text.replace(/\{(\w+)\}/g, (brace, name) => values[name] ?? brace);
+  const form = text.other ? (text[plural.select(values.count)] ?? text.other) : text;
+  return form.replace(/\{(\w+)\}/g, (brace, name) => values[name] ?? brace);
 }
 
 /** A random id of up to 43 characters. */

@@ -9,6 +9,7 @@ from clew.settings.check import site_problems
 from clew.settings.draft import Draft
 from clew.settings.load import Problem, SettingsErrors, Source, beside, format_problem, key_text
 from clew.settings.loader import Loader
+from clew.settings.model import LANGUAGES as CODES
 from clew.settings.model import Settings
 from clew.settings.wording import Wording
 from hypothesis import HealthCheck, given, settings
@@ -23,7 +24,7 @@ SHOP = '[[sites]]\nname = "shop"\n'
 CYRILLIC_A = ": the character U+0430 (CYRILLIC SMALL LETTER A) is not ASCII"
 ZERO_WIDTH = ": the character U+200B (ZERO WIDTH SPACE) is not ASCII"
 COLOUR = 'such as "#1b5e9e"'
-LANGUAGES = '"de", "en", "fi", "fr", "nl" or "ru"'
+LANGUAGES = ", ".join(f'"{code}"' for code in CODES[:-1]) + f' or "{CODES[-1]}"'
 CYRILLIC_E = ": the character U+0435 (CYRILLIC SMALL LETTER IE) is not ASCII"
 
 

@@ -124,7 +124,8 @@ class FakeClew:
         return _broken() if status == 0 else response
 
     async def _script(self, request: Request) -> Response:
-        script = templates.loader() if request.url.path.endswith("l.js") else templates.widget()
+        loader = request.url.path.endswith("l.js")
+        script = templates.loader() if loader else templates.widget(templates.language(request.url.query))
         headers = {"etag": script.etag, "x-content-type-options": "nosniff", "cache-control": "no-cache"}
         return Response(script.body, media_type="text/javascript", headers=headers)
 

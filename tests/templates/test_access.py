@@ -2,7 +2,7 @@
 
 import pytest
 from clew import templates
-from fake_clew import INVITE, SHOW, FakeClew, shop_page
+from fake_clew import INVITE, PREFIX, SHOW, FakeClew, shop_page
 from playwright.async_api import Browser, Page, expect
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -82,7 +82,7 @@ async def test_everything_can_be_done_with_the_keyboard(clew: FakeClew, page: Pa
     await expect(page.get_by_role("log")).to_be_focused()
 
 
-@pytest.mark.parametrize("language", templates.LANGUAGES)
+@pytest.mark.parametrize("language", ["ar", "de", "ga", "ja", "uk"])
 async def test_the_chat_uses_the_visitors_language(clew: FakeClew, page: Page, language: str) -> None:
     texts = templates.texts(language)
     clew.answer = SHOW | {"language": language, "online": False}
@@ -93,6 +93,28 @@ async def test_the_chat_uses_the_visitors_language(clew: FakeClew, page: Page, l
         await expect(dialog).to_contain_text(texts[key])
     await expect(dialog.get_by_role("textbox", name=texts["message"])).to_be_visible()
     await expect(page.locator(".root")).to_have_attribute("lang", language)
+    await expect(page.locator(".root")).to_have_attribute("dir", templates.texts_of(language).direction)
+
+
+async def test_a_page_of_one_application_may_change_the_language(clew: FakeClew, page: Page) -> None:
+    await page.goto(clew.url)
+    await expect(page.get_by_role("button", name="Ask us")).to_be_visible()
+    for language in ("ar", "de", "en"):
+        clew.answer = SHOW | {"language": language}
+        await page.evaluate("path => history.pushState(null, '', path)", f"/{language}")
+        await expect(page.get_by_role("button", name=templates.text(language, "button"))).to_be_visible()
+        await expect(page.locator(".root")).to_have_attribute("dir", "rtl" if language == "ar" else "ltr")
+
+
+async def test_the_language_before_stays_if_the_new_one_does_not_come(clew: FakeClew, page: Page) -> None:
+    await page.goto(clew.url)
+    await expect(page.get_by_role("button", name="Ask us")).to_be_visible()
+    clew.failures["w.js"] = [503]
+    clew.answer = SHOW | {"language": "de", "widget": {"title": "Nur Wein"}}
+    await page.evaluate("history.pushState(null, '', '/de')")
+    await clew.until(lambda: clew.requests.count(f"GET {PREFIX}w.js") == 2)
+    await page.get_by_role("button", name="Ask us").click()
+    await expect(page.get_by_role("dialog", name="Nur Wein")).to_be_visible()
 
 
 def luminance(colour: str) -> float:

@@ -246,12 +246,12 @@ async def test_an_answer_behind_the_minimised_chat_is_counted_and_announced(
     await clew.until(lambda: clew.streams)
     await page.get_by_role("button", name="Minimise chat").click()
     await clew.say("Good morning")
-    await expect(page.get_by_role("button", name="Ask us New messages: 1")).to_be_visible()
+    await expect(page.get_by_role("button", name="Ask us 1 new message")).to_be_visible()
     await expect(page.locator(".root > [role=status]")).to_have_text("New message from Anna: Good morning")
     await clew.say("Are you there?")
     clew.answer = TALKING
     await page.goto(clew.url + "/two")
-    await page.get_by_role("button", name="Ask us New messages: 2").click()
+    await page.get_by_role("button", name="Ask us 2 new messages").click()
     await page.get_by_role("button", name="Minimise chat").click()
     await expect(page.get_by_role("button", name="Ask us", exact=True)).to_be_visible()
     await page.goto(clew.url + "/three")
@@ -265,7 +265,7 @@ async def test_a_new_tab_counts_what_the_server_counts(clew: FakeClew, page: Pag
     clew.answer = TALKING | {"unread": 2}
     await page.goto(clew.url)
     await clew.until(lambda: clew.streams)
-    await expect(page.get_by_role("button", name="Ask us New messages: 2")).to_be_visible()
+    await expect(page.get_by_role("button", name="Ask us 2 new messages")).to_be_visible()
 
 
 async def test_an_open_chat_and_its_draft_are_kept_on_the_next_page(clew: FakeClew, page: Page) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import httpx2
 import pytest
 import pytest_asyncio
+from clew import templates
 from clew.desk.app import desk_app
 from clew.middleware.asgi.mount import ClewMiddleware
 from clew.referral.cookie import Known, VisitorCookie
@@ -323,6 +324,23 @@ async def test_numbers_keep_all_digits(browser: httpx2.AsyncClient) -> None:
     body = b'{"id": "1002", "total": 100000000000.07, "currency": "EUR"}'
     answer = await browser.post("orders", content=body, headers=BEARER | {"content-type": "application/json"})
     assert answer.json()["total"] == "100000000000.07"
+
+
+async def test_the_language_is_the_pages_else_the_browsers_else_the_sites(
+    browser: httpx2.AsyncClient,
+) -> None:
+    accepting = {"accept-language": "nb-NO, sv;q=0.8, it;q=0.9"}
+    for page, headers, language in (
+        ("da-DK", accepting, "da"),
+        ("nb", accepting, "it"),
+        ("", accepting, "it"),
+        ("nb", {}, "en"),
+    ):
+        answer = await browser.post("decide", json=ask() | {"language": page}, headers=headers)
+        assert answer.json()["language"] == language
+        file = await browser.get(f"w.js?{language}")
+        assert templates.text(language, "message") in file.text
+    assert templates.text("en", "message") in (await browser.get("w.js?" + "x" * 2000)).text
 
 
 async def test_loader_and_widget_are_constant_and_revalidate(browser: httpx2.AsyncClient) -> None:
