@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from babel import Locale
 
@@ -51,7 +52,7 @@ def texts(language: str) -> Mapping[str, Text]:
     return texts_of(language).all
 
 
-def text(language: str, key: str, **values: object) -> str:
+def text(language: str, key: str, **values: Any) -> str:
     """One text in one of `LANGUAGES`, its braces filled from `values`. The number that decides on the plural
     form is `count`.
 

@@ -28,10 +28,14 @@ def test_an_install_does_not_change_the_checkout(tmp_path: Path) -> None:
     run(uv, "pip", "install", "-q", *options, "--target", target, ".", folder=checkout)
     after = {p.relative_to(checkout) for p in checkout.rglob("*") if "__pycache__" not in p.parts}
     assert after == before
-    code = (
-        "import clew; from clew.settings.platforms import platforms; "
-        "from clew.chat.providers import providers; from clew import templates; platforms(); providers(); templates.widget('ar'); print(clew.__file__)"
-    )
+    code = """
+import clew
+from clew import templates
+from clew.chat.providers import providers
+from clew.settings.platforms import platforms
+platforms(), providers(), templates.widget("ar")
+print(clew.__file__)
+"""
     environ = {**os.environ, "PYTHONPATH": str(target)}
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=environ, capture_output=True, text=True
