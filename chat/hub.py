@@ -1,7 +1,8 @@
 """Notifications for live streams inside one process.
 
 A stream reads the ledger, sends new messages, and waits here for a notification that there may be more. The
-hub carries no messages, since they are in the ledger; a repeated notification does no harm. Streams do not
+hub carries no messages, since they are in the ledger; a repeated notification does no harm. Only signs
+(`signs.py`), which are kept nowhere, go through it. Streams do not
 poll: `stores/watch.py` detects what other processes write, for all streams at once.
 """
 
@@ -10,7 +11,11 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
+from .signs import Sign
+
 LISTENERS = 10_000
+GIVEN = 100
+"""Signs that a busy stream has waiting at most."""
 
 
 class HubFullError(Exception):
@@ -50,6 +55,7 @@ class Listener:
         self.topics = set(topics)
         self._event = asyncio.Event()
         self._woken: set[str] = set()
+        self._given: dict[tuple[str, str], Sign] = {}
         self.look_at = math.inf  # of the loop's clock: when the stream is to read also without a notification
         self.stopped = False
         self.closing = False  # by the server: the client is still connected, and should see a clean end
@@ -73,6 +79,17 @@ class Listener:
         """The topics of which there were notifications since the last call."""
         woken, self._woken = self._woken, set()
         return woken
+
+    def give(self, sign: Sign) -> None:
+        """End the wait, because of a sign, which takes the place of an older one of its kind."""
+        if sign.place in self._given or len(self._given) < GIVEN:
+            self._given[sign.place] = sign
+        self._event.set()
+
+    def given(self) -> Iterable[Sign]:
+        """The signs that were given since the last call."""
+        given, self._given = self._given, {}
+        return given.values()
 
     def stop(self, *, closing: bool = False) -> None:
         """End the wait, and let the stream end."""
@@ -100,6 +117,11 @@ class Hub:
         """Wake all listeners of `topic`."""
         for listener in self._topics.get(topic, ()):
             listener.wake(topic)
+
+    def give(self, sign: Sign) -> None:
+        """Give a sign to all listeners of its topic."""
+        for listener in self._topics.get(sign.topic, ()):
+            listener.give(sign)
 
     def notify_all(self) -> None:
         """Wake all listeners."""

@@ -13,6 +13,7 @@ class Conversation:
     """One conversation with one visitor. Times in unix seconds.
 
     `rule` is the rule whose invite started it, `agent` the agent who took it or answered last, or None.
+    `agent_saw` and `visitor_saw` are the newest messages that an agent and the visitor have read.
     """
 
     id: str
@@ -24,6 +25,8 @@ class Conversation:
     agent: str | None
     started_at: float
     updated_at: float
+    agent_saw: int | None = None
+    visitor_saw: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,6 +83,8 @@ RULES: Final[Mapping[str, Rule]] = {
     "POST /close": Rule("agent", "close several conversations"),
     f"GET {_TALK}": Rule("agent", "read a conversation"),
     f"POST {_TALK}/messages": Rule("agent", "answer"),
+    f"POST {_TALK}/typing": Rule("agent", "tell the visitor that one is writing"),
+    f"POST {_TALK}/seen": Rule("agent", "tell the visitor that its messages were read"),
     f"POST {_TALK}/take": Rule("agent", "take a conversation"),
     f"POST {_TALK}/close": Rule("agent", "close a conversation"),
     f"POST {_TALK}/order": Rule("agent", "record an order", audit="order.recorded", kept=_SALE),

@@ -35,6 +35,11 @@ def event(name: str, data: str, id: str) -> bytes:  # noqa: A002 - the standard'
     return f"id: {id}\nevent: {name}\ndata: {data}\n\n".encode()
 
 
+def passing(name: str, data: str) -> bytes:
+    """An event without an id: a browser that reconnects does not ask for it again."""
+    return f"event: {name}\ndata: {data}\n\n".encode()
+
+
 class EventStream(Response):
     """Sends what `read` returns: at first, after a wake-up of `topic` or `others`, and at the time to which
     `read` has set `listener.look_at`.

@@ -68,7 +68,7 @@ class Answers:
     def _part(self, rule: Rule | None, language: str) -> bytes:
         widget = self._site.widget
         name = rule.name if rule is not None else None
-        data = {
+        data: dict[str, object] = {
             "action": self.action(rule),
             "rule": name,
             "language": language,
@@ -79,6 +79,8 @@ class Answers:
                 "title": localised(widget.title, language),
             },
         }
+        if self._site.chat.typing_preview:
+            data["typing_preview"] = True
         part = self._parts[name, language] = _json(data)[:-1]
         return part
 

@@ -224,12 +224,17 @@ class Conversations:
 def plain_text(said: str, most: int) -> str:
     """A message's text without control characters, stripped. Raises MessageError if it is empty or has more
     than `most` characters."""
-    plain = _CONTROLS.sub("", said.replace("\r\n", "\n").replace("\r", "\n")).strip()
+    plain = without_controls(said).strip()
     if not plain:
         raise MessageError("the message is empty")
     if len(plain) > most:
         raise MessageError(f"the message has {len(plain)} characters, at most {most} can be sent")
     return plain
+
+
+def without_controls(said: str) -> str:
+    """A text without control characters, its lines ended by line feeds."""
+    return _CONTROLS.sub("", said.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def _farewell(found: Conversation) -> str:

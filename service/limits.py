@@ -33,6 +33,7 @@ PERIODS: Mapping[str, float] = {
     "browser_orders": 600,
     "reads": 60,
     "messages": 60,
+    "typing": 60,
     "conversations": 600,
     "text": 86400,
     "logins": 3600,

@@ -31,12 +31,14 @@ from ..stores.ledger.sqlite import SqliteDatabase
 from ..stores.presence import Presence
 from ..stores.readings import Readings
 from ..stores.shared import SharesLevels
+from ..stores.signs import Signs
 from ..stores.talks import Talks
 from ..stores.visits import Visits
 from ..stores.visits_engines import visits_at
 from ..stores.watch import Watch
 from . import workflow
 from .agents import AgentLoads
+from .attention import Attention
 from .attribution import Attribution
 from .auditing import Auditing
 from .chat_orders import ChatOrders
@@ -138,6 +140,7 @@ class Service:
     def _build_watches(self) -> None:
         """Create what keeps the processes, the ledger and the visit store in sync."""
         self.presence = Presence(self.hub, self.ledger, self.clock.now, self.tasks.later)
+        self.signs = Signs(self.hub, self.visits, self.clock.monotonic, self._signs_failed)
         self.agents = AgentLoads(self.ledger, self.clock)
         self.auditing = Auditing(self.ledger.audit, self.limits, self.events, self.clock.now)
         self.visitors = Visitors(self.visits, self.limits, self.events, self.clock)
@@ -169,6 +172,7 @@ class Service:
             self.settings.secret.get_secret_value(),
             self.tasks.later,
         )
+        self.attention = Attention(self.ledger, self.signs, self.limits)
         self.ordering = Ordering(
             self.ledger,
             self.visits,
@@ -269,6 +273,9 @@ class Service:
     def _watch_failed(self, error: Exception) -> None:
         self.events.failed(error, site="", where="watch")
 
+    def _signs_failed(self, error: Exception) -> None:
+        self.events.failed(error, site="", where="signs")
+
     def _ledger_answers(self) -> None:
         self.events.is_back("ledger_down", orders=self.journal.next - self._journalled)
         self._journalled = self.journal.next
@@ -313,6 +320,7 @@ class Service:
                 ("clew-reports", self._join_waiting()),
                 ("clew-workflow", self._work_on_commissions()),
                 ("clew-watch", self.watch.run()),
+                ("clew-signs", self.signs.run()),
                 ("clew-notices", self._keep_notices()),
             ]
         )

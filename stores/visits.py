@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from ..referral.visitor import Change, Visitor
+from .shared import PassesSigns
 
 # At most, of one question.
 SEEN_AT_ONCE = 100
 FOUND_AT_ONCE = 20
 # The tables that an SQL engine makes for it; it may share a database with the ledger.
-TABLES = frozenset({"visits", "leases", "marks", "levels"})
+TABLES = frozenset({"visits", "leases", "marks", "levels", "signs"})
 
 
 class VisitsError(Exception):
@@ -36,7 +37,7 @@ class VisitsRefusedError(VisitsUnavailableError):
 Fold = Callable[[Visitor | None], Visitor]
 
 
-class Visits(Protocol):
+class Visits(PassesSigns, Protocol):
     """Where visitors are kept. A change reads, folds the changes in, and writes. Each method but `close`
     raises VisitsError where the store fails."""
 

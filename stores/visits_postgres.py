@@ -18,6 +18,7 @@ from ..referral.visitor import Visitor
 from . import postgres
 from .housekeeping import LEASE_SECONDS, PAUSE, PRUNE_EVERY, SHARE
 from .postgres_address import PostgresAddress
+from .shared import SIGN_SECONDS, SIGNS_AT_ONCE, SIGNS_KEPT
 from .visits import (
     FOUND_AT_ONCE,
     SEEN_AT_ONCE,
@@ -56,9 +57,12 @@ CREATE TABLE IF NOT EXISTS leases (name text PRIMARY KEY, holder text NOT NULL,
 INSERT INTO leases VALUES ('prune', '', 0) ON CONFLICT DO NOTHING;
 CREATE TABLE IF NOT EXISTS marks (name text PRIMARY KEY, value bigint NOT NULL);
 CREATE UNLOGGED TABLE IF NOT EXISTS levels (name text PRIMARY KEY, until double precision NOT NULL);
+CREATE UNLOGGED TABLE IF NOT EXISTS signs (id bigserial PRIMARY KEY, at double precision NOT NULL,
+    sign bytea NOT NULL);
 """
 _MISSING: Final = """
 SELECT to_regclass('marks') IS NULL OR to_regclass('visits') IS NULL OR to_regclass('levels') IS NULL
+    OR to_regclass('signs') IS NULL
 """
 _COLUMNS: Final = """
 SELECT site, visitor, version, data, seen_at, expires_at, name, until FROM visits, levels LIMIT 0
@@ -112,6 +116,17 @@ WITH gone AS (DELETE FROM levels WHERE ctid = ANY (ARRAY(
     FOR UPDATE SKIP LOCKED
 )) RETURNING 1) SELECT count(*) FROM gone
 """
+# One transaction after the other, so that ids become visible in their order.
+_ADD_SIGNS: Final = """
+INSERT INTO signs (at, sign) SELECT extract(epoch FROM clock_timestamp()), sign
+FROM unnest($1::bytea[]) AS given (sign)
+"""
+_DROP_SIGNS: Final = """
+DELETE FROM signs WHERE abs(at - extract(epoch FROM clock_timestamp())) > $1
+    OR id <= (SELECT max(id) FROM signs) - $2
+"""
+_SIGNS: Final = "SELECT id, sign FROM signs WHERE id > $1 ORDER BY id LIMIT $2"
+_LAST_SIGN: Final = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM signs_id_seq"
 _REFUSALS: Final = (
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
@@ -243,6 +258,27 @@ class PostgresVisits(RemoteVisits):
             rows = await connection.fetch(_RAISE, names, added)
         heights = {row["name"]: float(row["height"]) for row in rows}
         return [heights[name] for name in names]
+
+    async def add_signs(self, signs: Sequence[bytes]) -> None:
+        """See `PassesSigns`."""
+        await self.breaker.ask(partial(self._add_signs, signs))
+
+    async def _add_signs(self, signs: Sequence[bytes]) -> None:
+        async with self._connection() as connection, connection.transaction():
+            await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('clew signs', 0))")
+            await connection.execute(_ADD_SIGNS, list(signs))
+            await connection.execute(_DROP_SIGNS, SIGN_SECONDS, SIGNS_KEPT)
+
+    async def signs_after(self, last: str | None) -> tuple[str, Sequence[bytes]]:
+        """See `PassesSigns`."""
+        return await self.breaker.ask(partial(self._signs_after, last))
+
+    async def _signs_after(self, last: str | None) -> tuple[str, Sequence[bytes]]:
+        async with self._connection() as connection:
+            if last is None:
+                return str(await connection.fetchval(_LAST_SIGN)), ()
+            rows = await connection.fetch(_SIGNS, int(last), SIGNS_AT_ONCE)
+        return str(rows[-1]["id"]) if rows else last, [row["sign"] for row in rows]
 
     async def prune(self, now: float) -> int:
         """See `Visits.prune`: a few rows at a time, and one process at a time, by a lease."""

@@ -24,6 +24,7 @@ from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
 from ..referral.visitor import Visitor
+from .shared import SIGN_SECONDS, SIGNS_AT_ONCE, SIGNS_KEPT
 from .tls import untrusted
 from .visits import (
     FOUND_AT_ONCE,
@@ -50,6 +51,7 @@ MATCHED = 200
 LEVELS_AT_ONCE = 500
 NOTED = "clew:messages"
 PROBED = "clew:probe"
+SIGNS = "clew:{signs}"
 
 _HEAD = struct.Struct("<Qd")
 _VERSION = struct.Struct("<Q")
@@ -237,6 +239,30 @@ class RedisVisits(RemoteVisits):
         with self._own_errors():
             return [int(left) / 1000 for left in await self._run_script(_RAISE, script)]
 
+    async def add_signs(self, signs: Sequence[bytes]) -> None:
+        """See `PassesSigns`."""
+        await self.breaker.ask(partial(self._add_signs, signs))
+
+    async def _add_signs(self, signs: Sequence[bytes]) -> None:
+        with self._own_errors():
+            adding = [
+                self._redis.run("XADD", SIGNS, "MAXLEN", "~", SIGNS_KEPT, "*", "sign", one) for one in signs
+            ]
+            await asyncio.gather(*adding, self._redis.run("EXPIRE", SIGNS, int(SIGN_SECONDS)))
+
+    async def signs_after(self, last: str | None) -> tuple[str, Sequence[bytes]]:
+        """See `PassesSigns`."""
+        return await self.breaker.ask(partial(self._signs_after, last))
+
+    async def _signs_after(self, last: str | None) -> tuple[str, Sequence[bytes]]:
+        with self._own_errors():
+            if last is None:
+                newest = await self._redis.run("XREVRANGE", SIGNS, "+", "-", "COUNT", 1)
+                return _text(newest[0][0]) if newest else "0-0", ()
+            found = await self._redis.run("XRANGE", SIGNS, f"({last}", "+", "COUNT", SIGNS_AT_ONCE)
+        signs = [value for _, fields in found for value in _values(fields)]
+        return _text(found[-1][0]) if found else last, signs
+
     async def prune(self, now: float) -> int:
         """0: Redis forgets by itself."""
         return 0
@@ -293,6 +319,15 @@ _REFUSALS = (exceptions.AuthenticationError, exceptions.AuthorizationError, exce
 
 def _key(place: Place) -> str:
     return f"clew:{{{place[0]}|{place[1]}}}"
+
+
+def _text(name: bytes | str) -> str:
+    return name.decode() if isinstance(name, bytes) else name
+
+
+def _values(fields: Any) -> Iterable[bytes]:
+    """The values of an entry of a stream, which redis-py gives as a dict or as a list."""
+    return fields.values() if isinstance(fields, dict) else fields[1::2]
 
 
 def _ids(site: str) -> str:

@@ -141,6 +141,14 @@ class RemoteVisits(ABC):
         return await self.breaker.ask(partial(self._seen_at, site, visitors))
 
     @abstractmethod
+    async def add_signs(self, signs: Sequence[bytes]) -> None:
+        """See `PassesSigns`."""
+
+    @abstractmethod
+    async def signs_after(self, last: str | None) -> tuple[str, Sequence[bytes]]:
+        """See `PassesSigns`."""
+
+    @abstractmethod
     async def ending(self, site: str, letters: str) -> Sequence[str]:
         """See `Visits.ending`."""
 

@@ -16,6 +16,7 @@ from ..referral.visitor import Change, Viewed, Visitor, changed
 from .files import make_private
 from .housekeeping import Housekeeping
 from .ledger.schema import TABLES as LEDGER_TABLES
+from .shared import SIGN_SECONDS, SIGNS_AT_ONCE, SIGNS_KEPT
 from .visits import FOUND_AT_ONCE, SEEN_AT_ONCE, TABLES, Fold, VisitsBusyError, VisitsError
 from .visits_record import EXPIRY_STEP, keep_seconds, packed, unpacked
 
@@ -226,6 +227,32 @@ class SqliteVisits:
             await self._begin()
             self._finish("INSERT OR REPLACE INTO marks VALUES ('messages', ?)", (message,))
 
+    async def add_signs(self, signs: Sequence[bytes]) -> None:
+        """See `PassesSigns`."""
+        async with self._lock:
+            await self._begin()
+            with _own_errors():
+                try:
+                    now = time.time()
+                    self._db.executemany(
+                        "INSERT INTO signs (at, data) VALUES (?, ?)", [(now, sign) for sign in signs]
+                    )
+                    self._db.execute(_DROP_SIGNS, (now - SIGN_SECONDS, now + SIGN_SECONDS, SIGNS_KEPT))
+                    self._db.execute("COMMIT")
+                except BaseException:
+                    if self._db.in_transaction:
+                        self._db.execute("ROLLBACK")
+                    raise
+
+    async def signs_after(self, last: str | None) -> tuple[str, Sequence[bytes]]:
+        """See `PassesSigns`."""
+        with _own_errors():
+            if last is None:
+                found = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'signs'").fetchone()
+                return str(found[0] if found else 0), ()
+            rows = self._db.execute(_SIGNS, (int(last), SIGNS_AT_ONCE)).fetchall()
+            return str(rows[-1][0]) if rows else last, [row[1] for row in rows]
+
     async def prune(self, now: float) -> int:
         """See `Visits.prune`."""
         if self._house is None:
@@ -309,10 +336,15 @@ _TABLES = (
     "CREATE INDEX IF NOT EXISTS visits_expiry ON visits (expires_at)",
     "CREATE TABLE IF NOT EXISTS leases (name TEXT PRIMARY KEY, holder TEXT NOT NULL, until REAL NOT NULL)",
     "INSERT OR IGNORE INTO leases VALUES ('prune', '', 0)",
+    # AUTOINCREMENT: a reader goes on from the last one, also after all were deleted.
+    "CREATE TABLE IF NOT EXISTS signs (id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, "
+    "data BLOB NOT NULL)",
     "CREATE TABLE IF NOT EXISTS marks (name TEXT PRIMARY KEY, value INTEGER NOT NULL)",
 )
 _READ = "SELECT id, data, expires_at FROM visits WHERE site = ? AND visitor = ?"
 _INSERT = "INSERT INTO visits (site, visitor, data, seen_at, expires_at) VALUES (?, ?, ?, ?, ?)"
 _MOVE = "UPDATE visits SET data = ?, seen_at = ?, expires_at = ? WHERE id = ?"
 _FOLD = "UPDATE visits SET data = folded(data, expires_at), seen_at = ? WHERE site = ? AND visitor = ?"
+_DROP_SIGNS = "DELETE FROM signs WHERE at < ? OR at > ? OR id <= (SELECT max(id) FROM signs) - ?"
+_SIGNS = "SELECT id, data FROM signs WHERE id > ? ORDER BY id LIMIT ?"
 _UPDATE = "UPDATE visits SET data = ?, seen_at = ? WHERE id = ?"

@@ -181,6 +181,7 @@ async def events_endpoint(request: Request, at: RequestContext) -> Response:
         if talker is not None and (known is not None or not talker.touches):
             read = MessagesRead(body.message)
             await at.service.visitors.remember(at.site, talker, [read], at.origin.client)
+            await at.service.attention.visitor_saw(at.site, talker.visitor, body.message)
     elif known is not None and any(r.name == body.rule for r in at.site.settings.rules):
         await at.service.visitors.remember(at.site, known, [Invited(body.rule, body.kind)], at.origin.client)
         at.service.events.emit(

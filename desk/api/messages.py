@@ -10,14 +10,23 @@ from starlette.routing import BaseRoute, Route
 
 from ...chat.hub import Listener, visitor_topic
 from ...referral.cookie import Known, new_visitor_id
+from ...service.attention import PREVIEW_LENGTH
 from ...service.conversations import MessageError, VisitorMessage
 from ...settings.model import Language
 from ..context import RequestContext
 from ..guard import NO_STORE, Refused, api, json_body, whole_number
-from ..sse import EventStream, event
+from ..sse import EventStream, event, passing
 from .decide import cookie_visitor
 
 STREAMS_PER_VISITOR = 8
+TYPING_BYTES = 16_384  # a text of 1000 characters in JSON
+
+
+class TypingBody(BaseModel):
+    """The body of `POST typing`."""
+
+    typing: bool
+    text: str = Field("", max_length=PREVIEW_LENGTH)
 
 
 class MessageBody(BaseModel):
@@ -71,7 +80,16 @@ async def _read(request: Request, at: RequestContext) -> Response:
     found = await at.service.conversations.read(at.site.name, visitor, whole_number(request, "after"))
     state = "none" if found.conversation is None else found.conversation.state
     messages = [m.to_json(found.shown) for m in found.messages]
-    return JSONResponse({"messages": messages, "state": state}, headers=NO_STORE)
+    seen = (found.conversation.agent_saw if found.conversation is not None else None) or 0
+    return JSONResponse({"messages": messages, "state": state, "seen": seen}, headers=NO_STORE)
+
+
+@api
+async def _typing(request: Request, at: RequestContext) -> Response:
+    known = _known(request, at)
+    body = await json_body(request, TypingBody, TYPING_BYTES)
+    await at.service.attention.visitor_types(at.site, known, body.typing, body.text, at.origin.client)
+    return Response(status_code=204, headers=NO_STORE)
 
 
 @api
@@ -84,16 +102,27 @@ async def _stream(request: Request, at: RequestContext) -> Response:
     last_event = request.headers.get("last-event-id", "")
     if last_event.isascii() and last_event.isdigit() and len(last_event) <= 18:
         after = int(last_event)
-    if (await conversations.read(site, visitor, after)).conversation is None:
+    begun = (await conversations.read(site, visitor, after)).conversation
+    if begun is None:
         # After a 204 the browser does not reconnect.
         return Response(status_code=204, headers=NO_STORE)
+    first = True
 
-    async def read(_: Listener) -> Sequence[bytes]:
-        nonlocal after
+    async def read(listener: Listener) -> Sequence[bytes]:
+        nonlocal after, first
+        signs = [passing(sign.kind, json.dumps(sign.data)) for sign in listener.given()]
+        if first and begun.agent_saw:
+            signs.insert(0, passing("seen", json.dumps({"message": begun.agent_saw})))
+        if not listener.taken() and not first:
+            return signs
+        first = False
         found = await conversations.read(site, visitor, after)
         if found.messages:
             after = found.messages[-1].id
-        return [event("message", json.dumps(m.to_json(found.shown)), str(m.id)) for m in found.messages]
+        # The message of an agent ends its typing, which was told before.
+        return signs + [
+            event("message", json.dumps(m.to_json(found.shown)), str(m.id)) for m in found.messages
+        ]
 
     return EventStream(
         at.service.hub, visitor_topic(site, visitor), STREAMS_PER_VISITOR, lambda: at.hold("streams"), read
@@ -103,5 +132,6 @@ async def _stream(request: Request, at: RequestContext) -> Response:
 routes: list[BaseRoute] = [
     Route("/messages", _send, methods=["POST"]),
     Route("/messages", _read, methods=["GET"]),
+    Route("/typing", _typing, methods=["POST"]),
     Route("/stream", _stream, methods=["GET"]),
 ]

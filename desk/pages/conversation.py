@@ -14,7 +14,7 @@ from ...orders.sale import read_sale
 from ...service.conversations import MessageError
 from ...settings.model import Site
 from ..context import RequestContext
-from ..guard import Refused
+from ..guard import NO_STORE, Refused
 from .auth import AgentContext, agent_form, anyone, login, login_page, logout, see_other, signed_in
 from .inbox import close_many, common, hue, inbox, lines, short_name
 from .live import page_mark, stream
@@ -113,6 +113,27 @@ async def answer(request: Request, context: AgentContext) -> Response:
 
 
 @signed_in
+async def typing(request: Request, context: AgentContext) -> Response:
+    """Tell the visitor that the agent is writing, or with `typing=0` no longer."""
+    found, fields = await _conversation(request, context), await agent_form(request, context)
+    await context.at.service.attention.agent_types(
+        found, context.session.agent, fields.get("typing", "1") != "0"
+    )
+    return Response(status_code=204, headers=NO_STORE)
+
+
+@signed_in
+async def seen(request: Request, context: AgentContext) -> Response:
+    """Note that the agent has read up to a message."""
+    found, fields = await _conversation(request, context), await agent_form(request, context)
+    number = fields.get("message", "")
+    if not (number.isascii() and number.isdigit() and len(number) <= 18):
+        raise Refused(422, "message: the number of a message")
+    await context.at.service.attention.agent_saw(found, context.session.agent, int(number))
+    return Response(status_code=204, headers=NO_STORE)
+
+
+@signed_in
 async def take(request: Request, context: AgentContext) -> Response:
     """Assign the conversation to the agent."""
     found, _ = await _conversation(request, context), await agent_form(request, context)
@@ -172,6 +193,8 @@ routes: list[BaseRoute] = [
     Route("/desk/desk.js", script, methods=["GET"]),
     Route(_TALK, conversation, methods=["GET"]),
     Route(f"{_TALK}/messages", answer, methods=["POST"]),
+    Route(f"{_TALK}/typing", typing, methods=["POST"]),
+    Route(f"{_TALK}/seen", seen, methods=["POST"]),
     Route(f"{_TALK}/take", take, methods=["POST"]),
     Route(f"{_TALK}/close", close, methods=["POST"]),
     Route(f"{_TALK}/order", record, methods=["POST"]),

@@ -18,7 +18,7 @@ from ...chat.model import Conversation, Message
 from ...stores.watch import visit_mark
 from ..context import RequestContext
 from ..guard import NO_STORE
-from ..sse import EventStream, StreamEnd, event
+from ..sse import EventStream, StreamEnd, event, passing
 from .auth import AgentContext, agent_context, anyone, must_set_up, require_own_stream, require_role
 from .needs import needs_version
 
@@ -95,7 +95,8 @@ class DeskReader:
         if clock() - self._session_at >= LOOK_SECONDS:
             await self._require_session()
             self._session_at, woken = clock(), woken | {desk_topic(self._at.site.name)}
-        events = await self._messages() if woken & self._topics else []
+        events = [passing(sign.kind, json.dumps(sign.data)) for sign in listener.given()]
+        events += await self._messages() if woken & self._topics else []
         if woken - self._topics or clock() >= listener.look_at:
             if (wait := self._told_at + GAP_SECONDS - clock()) > 0:
                 listener.look_at = min(listener.look_at, clock() + wait)

@@ -46,6 +46,7 @@ class Chat(Model):
     secret: SecretStr | None = None
     previous_secrets: list[SecretStr] = Field([], max_length=5)
     texts: bool = False
+    typing_preview: bool = False
     command: str = Field("/order", pattern=r"^(/[a-z]{2,20})?$")
 
     window_hours: int = Field(24, ge=1, le=24 * 60)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import takewhile
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import (
     ColumnElement,
@@ -40,7 +40,10 @@ ANSWERS = 50  # unread ones that are counted one by one
 
 CONVERSATION = [
     conversations.c[name]
-    for name in ("id", "site", "visitor", "language", "rule", "state", "agent", "started_at", "updated_at")
+    for name in (
+        *("id", "site", "visitor", "language", "rule", "state", "agent", "started_at", "updated_at"),
+        *("agent_saw", "visitor_saw"),
+    )
 ]
 OWN = conversations.c.provider.is_(None)
 """Not in another company's chat."""
@@ -136,6 +139,19 @@ _OF_AGENT = Prepared(
     .order_by(conversations.c.updated_at.desc())
     .limit(bindparam("limit", type_=Integer))
 )
+# A read mark only grows, and never beyond what was written.
+_SAW = {
+    name: Prepared(
+        update(conversations)
+        .where(
+            conversations.c.id == bindparam("key"),
+            func.coalesce(conversations.c[name], 0) < bindparam("message"),
+            conversations.c.last >= bindparam("message"),
+        )
+        .values({name: bindparam("message", type_=conversations.c.last.type)})
+    )
+    for name in ("agent_saw", "visitor_saw")
+}
 _SAID = update(conversations).where(conversations.c.id == bindparam("key"))
 _BY_EITHER = {
     "said": conversations.c.said + 1,
@@ -331,6 +347,17 @@ class Conversations:
         given = {"site": site, "visitor": visitor, "since": since, "until": until}
         found: str | None = (await self._db.query(executing(_TALKED_IN, given))).scalar()
         return found
+
+    async def own(self, site: str, visitor: str) -> Conversation | None:
+        """The visitor's newest conversation, open or closed, in our own chat."""
+        return await self._db.query(lambda connection: _latest(connection, site, visitor))
+
+    async def saw(self, conversation: Conversation, who: Literal["agent", "visitor"], message: int) -> bool:
+        """Note up to which message an agent or the visitor has read; returns whether that is further than
+        before."""
+        given = {"key": conversation.id, "message": message}
+        done = await self._db.transact(executing(_SAW[f"{who}_saw"], given))
+        return bool(done.rowcount)
 
     # -- the agent's side
 

@@ -418,6 +418,8 @@ conversations = Table(
     Column("waiting_since", Float),  # the first message of the visitor that nobody has answered
     Column("said", Integer, nullable=False),  # messages of people
     Column("last", row_number()),  # id of the newest message
+    Column("agent_saw", row_number()),  # the newest message that an agent has read, and that the visitor has
+    Column("visitor_saw", row_number()),
     Column("partner", text_of(64)),  # who sent the visitor, and on which page the last message was written
     Column("page", text_of(300)),
     Column("client", text_of(32)),  # the same for all of one client network; not an address

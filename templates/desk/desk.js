@@ -4,9 +4,8 @@
 const top_ = document.querySelector(".top");
 const base = document.body.dataset.base;
 const skew = Number(document.body.dataset.now) - Date.now() / 1000;
-const scroll = document.getElementById("scroll");
-const form = document.getElementById("answer");
-const text = document.getElementById("text");
+// The conversations that the page shows: see js/talk.js. The parts in js/ and this file are served as one.
+const talks = [];
 // Only the desk's pages contain the token, so other scripts on this origin are refused.
 const csrfHeader = { "X-Clew-Csrf": document.querySelector('input[name="csrf"]')?.value ?? "" };
 
@@ -37,20 +36,12 @@ function tick() {
 
 // -- showing a fetched page
 
-function atEnd() {
-  return scroll !== null && scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 80;
-}
-
-function toEnd() {
-  if (scroll !== null) scroll.scrollTop = scroll.scrollHeight;
-}
-
 function merge(region, fresh) {
   const old = new Map([...region.children].filter((c) => c.id).map((c) => [c.id, c]));
   const children = [...fresh.children].map((child) => {
     const same = child.id ? old.get(child.id) : undefined;
     if (same !== undefined && same.isEqualNode(child)) return same;
-    if (same === undefined && region.id === "messages") child.classList.add("new");
+    if (same === undefined && region.matches(".messages")) child.classList.add("new");
     return document.importNode(child, true);
   });
   const chosen = new Set([...region.querySelectorAll("input:checked")].map((input) => input.value));
@@ -64,15 +55,18 @@ function merge(region, fresh) {
 }
 
 function show(page) {
-  const follow = atEnd();
+  const following = talks.filter((talk) => talk.atEnd);
+  for (const mark of document.querySelectorAll(".messages .seen")) mark.remove();
   for (const region of document.querySelectorAll("[data-live]")) {
     const fresh = page.getElementById(region.id);
     if (fresh !== null) merge(region, fresh);
+    if (fresh?.dataset.seen > Number(region.dataset.seen)) region.dataset.seen = fresh.dataset.seen;
   }
   const waiting = Number(document.getElementById("inbox-title")?.dataset.waiting);
   document.title = page.title || (waiting ? `(${waiting}) ` : "") + document.title.replace(/^\(\d+\) /, "");
   tick();
-  if (follow) toEnd();
+  for (const talk of following) talk.toEnd();
+  for (const talk of talks) talk.marks();
 }
 
 async function pageOf(response) {
@@ -112,42 +106,6 @@ async function refresh(whole = true) {
   }
 }
 
-// -- new messages
-
-// As templates/desk/_messages.html has them.
-function append(message) {
-  const list = document.getElementById("messages");
-  if (list === null || message.conversation !== top_.dataset.conversation) return;
-  if (document.getElementById(`m${message.id}`) !== null) return;
-  const item = document.createElement("li");
-  item.id = `m${message.id}`;
-  item.className = `message new by-${message.author}`;
-  item.dataset.author = `${message.author}${message.agent ?? ""}`;
-  const written = document.createElement("p");
-  written.className = "text";
-  written.dir = "auto";
-  written.textContent = message.text;
-  const last = [...list.querySelectorAll(".message")].at(-1);
-  if (last?.dataset.author === item.dataset.author) item.classList.add("same-author");
-  if (message.author !== "system") {
-    const by = document.createElement("p");
-    const name = document.createElement("b");
-    const time = document.createElement("time");
-    by.className = "by";
-    const mine = message.agent === list.dataset.me;
-    name.textContent = message.author === "visitor" ? list.dataset.visitor : mine ? "You" : message.agent;
-    time.dateTime = new Date(message.at * 1000).toISOString();
-    const zone = { timeZone: list.dataset.zone, hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
-    time.textContent = new Intl.DateTimeFormat("en", zone).format(message.at * 1000);
-    by.append(name, " ", time);
-    item.append(by);
-  }
-  item.append(written);
-  const follow = atEnd();
-  list.append(item);
-  if (follow) toEnd();
-}
-
 // -- the stream
 
 function pulse(live) {
@@ -160,21 +118,25 @@ function pulse(live) {
 }
 
 function listen() {
-  const query = new URLSearchParams({
-    mark: top_.dataset.mark,
-    conversation: top_.dataset.conversation,
-    key: top_.dataset.key,
-  });
+  const query = new URLSearchParams({ mark: top_.dataset.mark, key: top_.dataset.key });
+  for (const talk of talks) query.append("conversation", talk.id);
   const stream = new EventSource(`${base}/stream?${query}`);
   stream.addEventListener("open", () => pulse(true));
   stream.addEventListener("message", (event) => {
     top_.dataset.mark = event.lastEventId;
-    append(JSON.parse(event.data));
+    const message = JSON.parse(event.data);
+    for (const talk of talks) if (talk.id === message.conversation) talk.append(message);
   });
   stream.addEventListener("changed", (event) => {
     top_.dataset.mark = event.lastEventId;
     refresh(JSON.parse(event.data).includes("page"));
   });
+  for (const kind of ["typing", "seen"]) {
+    stream.addEventListener(kind, (event) => {
+      const sign = JSON.parse(event.data);
+      for (const talk of talks) if (talk.id === sign.conversation) talk[kind](sign);
+    });
+  }
   stream.addEventListener("error", () => {
     pulse(false);
     // Browsers reconnect by themselves only after a network error, not after an error status: a restart, or
@@ -186,80 +148,4 @@ function listen() {
       }, 5000);
     }
   });
-}
-
-// -- answering
-
-function showProblem(words) {
-  const node = document.getElementById("answer-problem");
-  node.textContent = words;
-  node.hidden = !words;
-}
-
-async function send() {
-  const button = form.querySelector(".primary");
-  if (!text.value.trim() || button.disabled) return;
-  button.disabled = true;
-  showProblem("");
-  try {
-    const response = await fetch(form.action, {
-      method: "POST",
-      headers: csrfHeader,
-      body: new URLSearchParams(new FormData(form)),
-    });
-    const page = await pageOf(response);
-    if (response.ok) {
-      text.value = "";
-      // The next message needs a new id. A failed one keeps its id, so that it is not stored twice.
-      document.getElementById("client-id").value = page.getElementById("client-id").value;
-      show(page);
-      toEnd();
-    } else {
-      showProblem(page.querySelector(".problem:not([hidden])")?.textContent || "Not sent. Try again.");
-    }
-  } catch {
-    showProblem("Not sent: no connection to the server. Your text is kept; try again.");
-  } finally {
-    button.disabled = false;
-    text.focus();
-  }
-}
-
-if (form !== null) {
-  document.getElementById("hint").hidden = false;
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    send();
-  });
-  text.addEventListener("keydown", (event) => {
-    // While an input method composes a word, Enter confirms the word.
-    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
-      event.preventDefault();
-      send();
-    }
-  });
-  const canned = document.getElementById("canned");
-  canned.addEventListener("click", (event) => {
-    const button = event.target.closest("[data-canned]");
-    if (button === null) return;
-    const space = text.value && !/\s$/.test(text.value) ? " " : "";
-    text.setRangeText(space + button.textContent, text.value.length, text.value.length, "end");
-    canned.open = false;
-    text.focus();
-  });
-  document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && canned.open) {
-      canned.open = false;
-      text.focus();
-    }
-  });
-}
-
-if (top_ !== null) {
-  toEnd();
-  tick();
-  setInterval(tick, 1000);
-  // The pages that visitors look at change without an event of the stream.
-  setInterval(() => document.hidden || refresh(), 30000);
-  listen();
 }

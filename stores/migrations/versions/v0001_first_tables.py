@@ -42,6 +42,8 @@ def _conversations() -> None:
         sa.Column("waiting_since", sa.Float(), nullable=True),
         sa.Column("said", sa.Integer(), nullable=False),
         sa.Column("last", row_number(), nullable=True),
+        sa.Column("agent_saw", row_number(), nullable=True),
+        sa.Column("visitor_saw", row_number(), nullable=True),
         sa.Column("partner", text_of(64), nullable=True),
         sa.Column("page", text_of(300), nullable=True),
         sa.Column("client", text_of(32), nullable=True),

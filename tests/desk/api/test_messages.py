@@ -55,6 +55,7 @@ async def test_a_message_is_written_and_read_back(desk: DeskServer) -> None:
             }
         ],
         "state": "open",
+        "seen": 0,
     }
     found = await open_conversation(desk.conversations, "shop", VISITOR)
     assert found is not None
@@ -79,7 +80,7 @@ async def test_messages_after_an_id_leave_out_what_is_known(desk: DeskServer) ->
 
 async def test_without_a_conversation_there_are_no_messages_and_no_stream(desk: DeskServer) -> None:
     client = desk.visitor()
-    assert (await client.get("messages")).json() == {"messages": [], "state": "none"}
+    assert (await client.get("messages")).json() == {"messages": [], "state": "none", "seen": 0}
     assert (await client.get("stream")).status_code == 204
 
 
@@ -114,7 +115,7 @@ async def test_a_cookie_of_one_site_is_invalid_at_another(desk: DeskServer) -> N
 async def test_one_visitor_never_reads_what_another_wrote(desk: DeskServer) -> None:
     await desk.visitor().post("messages", json=body("secret"))
     other = desk.visitor("zzzzbbbbccccddddeeeeffff22")
-    assert (await other.get("messages?after=0")).json() == {"messages": [], "state": "none"}
+    assert (await other.get("messages?after=0")).json() == {"messages": [], "state": "none", "seen": 0}
 
 
 @pytest.mark.parametrize(
@@ -461,3 +462,89 @@ async def test_a_visitor_sees_the_agents_display_name_and_never_the_login(desk: 
         live = events(response)
         told = [(await anext(live))["data"] for _ in range(3)]
         assert "bo.miller" not in "".join(told)
+
+
+async def typed(desk: DeskServer, **more: Any) -> httpx2.Response:
+    return await desk.visitor().post("typing", json={"typing": True, **more})
+
+
+@pytest.mark.parametrize("preview", [True, False])
+async def test_what_a_visitor_writes_is_passed_on_only_where_the_site_wants_it(
+    tmp_path: Path, preview: bool
+) -> None:
+    """And is stored nowhere in the ledger."""
+    async with desk_server(tmp_path, chat={"typing_preview": preview}) as desk:
+        talk = await desk.says("hello")
+        asked = {"view": "view-number-1", "url": "http://shop.test/", "language": "de"}
+        answer = await desk.visitor().post("decide", json=asked)
+        assert answer.json().get("typing_preview", False) is preview
+        with desk.service.hub.listen(f"talk/shop/{talk}") as desk_stream:
+            before = (tmp_path / "ledger.db").read_bytes()
+            assert (await typed(desk, text="is it\x07 blue")).status_code == 204
+            (sign,) = desk_stream.given()
+            assert sign.data["text"] == ("is it blue" if preview else "")
+            assert sign.data["typing"] is True
+            await typed(desk, typing=False, text="gone")
+            assert [one.data["text"] for one in desk_stream.given()] == [""]
+            assert (tmp_path / "ledger.db").read_bytes() == before
+
+
+async def test_typing_is_bounded(desk: DeskServer) -> None:
+    """Without a conversation it tells nobody anything, without a cookie it is refused, and it has limits."""
+    assert (await typed(desk)).status_code == 204
+    assert (await desk.client().post("typing", json={"typing": True})).status_code == 403
+    assert "text" in await error_of(await typed(desk, text="x" * 1001), 422)
+    await desk.says("hello")
+    answers = [await typed(desk) for _ in range(70)]
+    assert {one.status_code for one in answers} == {204, 429}
+    assert "retry-after" in answers[-1].headers
+
+
+async def test_the_visitor_sees_that_its_agent_writes_and_has_read(desk: DeskServer) -> None:
+    talk, agent = await desk.says("hello"), await desk.agent()
+    await desk.agents.rename("bo", "Anna")
+    page = await agent.get(f"desk/conversations/{talk}")
+    form = {"csrf": hidden(page.text)}
+    message = (await desk.visitor().get("messages")).json()["messages"][0]["id"]
+    async with desk.served() as address:
+        async with stream(desk, address, headers={"host": "shop.test"}) as response:
+            live = events(response)
+            assert (await anext(live))["event"] == "message"
+            sent = await agent.post(f"desk/conversations/{talk}/typing", data=form)
+            assert sent.status_code == 204
+            told = await anext(live)
+            assert (told["event"], json.loads(told["data"])) == ("typing", {"agent": "Anna", "typing": True})
+            assert "id" not in told
+            await agent.post(f"desk/conversations/{talk}/seen", data=form | {"message": str(message)})
+            told = await anext(live)
+            assert (told["event"], json.loads(told["data"])) == ("seen", {"message": message})
+        assert (await desk.visitor().get("messages")).json()["seen"] == message
+        async with stream(desk, address, headers={"host": "shop.test"}) as response:
+            assert json.loads((await anext(events(response)))["data"]) == {"message": message}
+
+
+async def test_a_read_mark_only_grows_and_not_beyond_what_was_written(desk: DeskServer) -> None:
+    talk, agent = await desk.says("hello"), await desk.agent()
+    page = await agent.get(f"desk/conversations/{talk}")
+    message = (await desk.visitor().get("messages")).json()["messages"][0]["id"]
+    for number in (message, message + 1000, message - 1):
+        form = {"csrf": hidden(page.text), "message": str(number)}
+        assert (await agent.post(f"desk/conversations/{talk}/seen", data=form)).status_code == 204
+    assert (await desk.visitor().get("messages")).json()["seen"] == message
+    await desk.visitor().post("events", json={"kind": "read", "message": message + 1000})
+    await desk.visitor().post("events", json={"kind": "read", "message": message})
+    found = await desk.conversations.get("shop", talk)
+    assert found is not None
+    assert (found.agent_saw, found.visitor_saw) == (message, message)
+
+
+async def test_who_reads_along_in_anothers_conversation_tells_the_visitor_nothing(desk: DeskServer) -> None:
+    talk, agent = await desk.says("hello"), await desk.agent()
+    await desk.conversations.claim("shop", talk, "eva", desk.service.clock.now())
+    page = await agent.get(f"desk/conversations/{talk}")
+    form = {"csrf": hidden(page.text), "message": "1"}
+    with desk.service.hub.listen(f"visitor/shop/{VISITOR}") as visitors:
+        await agent.post(f"desk/conversations/{talk}/typing", data=form)
+        await agent.post(f"desk/conversations/{talk}/seen", data=form)
+        assert not list(visitors.given())
+    assert (await desk.visitor().get("messages")).json()["seen"] == 0

@@ -186,3 +186,60 @@ async def test_the_desk_works_at_a_shop_without_tls(
     await expect(tab.locator(".by-agent .text")).to_have_text("hi")
     await tab.get_by_role("button", name="Close", exact=True).click()
     await expect(tab.get_by_text("Nobody is waiting")).to_be_visible()
+
+
+async def test_the_agent_sees_that_the_visitor_writes_and_has_read(desk: DeskServer, tab: Tab) -> None:
+    await write(desk, "is it blue?")
+    await tab.get_by_text("is it blue?").click()
+    typing, visitor = tab.locator(".typing"), desk.visitor(base=HOST)
+    await expect(tab.locator("#messages")).to_contain_text("is it blue?")
+    await visitor.post("typing", json={"typing": True, "text": "a secret"})
+    await expect(typing).to_contain_text("is writing …")
+    await visitor.post("typing", json={"typing": False})
+    await expect(typing).to_be_empty()
+    await visitor.post("typing", json={"typing": True})
+    await write(desk, "hello?", 2)
+    await expect(tab.locator("#messages")).to_contain_text("hello?")
+    await expect(typing).to_be_empty()
+    await tab.get_by_label("Your answer").fill("Yes.")
+    await tab.keyboard.press("Enter")
+    await expect(tab.locator(".by-agent")).to_have_count(1)
+    await expect(tab.locator(".seen")).to_have_count(0)
+    last = (await visitor.get("messages")).json()["messages"][-1]["id"]
+    await visitor.post("events", json={"kind": "read", "message": last})
+    await expect(tab.locator(".seen")).to_be_visible()
+    await tab.reload()
+    await expect(tab.locator(".seen")).to_be_visible()
+
+
+async def test_what_the_visitor_writes_is_shown_where_the_site_wants_it(tmp_path: Path) -> None:
+    async with desk_server(tmp_path, chat={"typing_preview": True}) as desk:
+        talk = await desk.says("hello")
+        with desk.service.hub.listen(f"talk/shop/{talk}") as listener:
+            await desk.visitor().post("typing", json={"typing": True, "text": "<b>is it"})
+            assert [one.data["text"] for one in listener.given()] == ["<b>is it"]
+
+
+async def test_a_half_written_answer_survives_a_reload_and_another_conversation(
+    desk: DeskServer, tab: Tab
+) -> None:
+    await write(desk, "is it blue?")
+    other = await desk.says("and green?", "zzzzbbbbccccddddeeeeffff22")
+    await tab.get_by_text("is it blue?").click()
+    field = tab.get_by_label("Your answer")
+    await field.fill("Half an ans")
+    await tab.reload()
+    await expect(field).to_have_value("Half an ans")
+    await tab.get_by_text("and green?").click()
+    await tab.wait_for_url(f"**/{other}")
+    await expect(field).to_have_value("")
+    await tab.get_by_text("is it blue?").click()
+    await expect(field).to_have_value("Half an ans")
+    await field.press("Enter")
+    await expect(tab.locator(".by-agent")).to_have_count(1)
+    await tab.reload()
+    await expect(field).to_have_value("")
+    await field.fill("not for the next one")
+    await tab.get_by_role("button", name="Log out").click()
+    await expect(tab.get_by_label("Password")).to_be_visible()
+    assert await tab.evaluate("Object.keys(sessionStorage).length") == 0
