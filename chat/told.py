@@ -29,6 +29,13 @@ FIELDS: Final = 200
 _ID = re.compile(r"[\x21-\x7e]{1,100}")
 _TAG = re.compile(r"<[^<>]*+>")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]+")
+_SURROGATE = re.compile(rb"(?i)\\ud[89a-f]")
+_QUOTE = re.compile(r"(?i)<(/?)blockquote\b[^<>]*+>")
+_BREAK = re.compile(r"(?i)<(?:br|/?(?:p|div|li|tr|h[1-6]|pre))\b[^<>]*+>")
+
+OLDEST: Final = 946_684_800.0
+"""Unix seconds before which no conversation was: 2000. Programs write the year 1 for a time that is not
+set."""
 
 
 class UnreadableError(ValueError):
@@ -80,13 +87,22 @@ class Present:
     at: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Understood:
+    """What a webhook says. `why`: a part of it could not be read, and what is wrong with that."""
+
+    parts: tuple[Told | Present, ...]
+    why: str | None = None
+
+
 def parsed(webhook: ProviderWebhook, body: bytes) -> Any:
     """The body as plain data. Raises UnreadableError."""
     try:
         if webhook.encoded == "form":
             pairs = parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=FIELDS)
-            return {name: _json_or_text(value) for name, value in pairs}
-        return json.loads(body, parse_float=Decimal)
+            return _encodable({name: _json_or_text(value) for name, value in pairs})
+        data = json.loads(body, parse_float=Decimal)
+        return _encodable(data) if _SURROGATE.search(body) else data
     except (ValueError, ArithmeticError, RecursionError) as error:
         raise UnreadableError(f"the body cannot be read: {str(error)[:100]}") from error
 
@@ -100,27 +116,48 @@ def _json_or_text(value: str) -> Any:
         return value
 
 
+def _encodable(value: Any) -> Any:
+    """The data with "?" for halves of surrogate pairs, which JSON may have and no encoding has: the ledger
+    would take none of it, and the provider would send it again and again."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, list):
+        return [_encodable(one) for one in value]
+    if isinstance(value, dict):
+        return {_encodable(name): _encodable(one) for name, one in value.items()}
+    return value
+
+
 def event_of(webhook: ProviderWebhook, headers: Mapping[str, str], data: Any) -> str:
     """The name of the event; where a webhook has several, that of the first."""
     first = data[0] if isinstance(data, list) and data else data
     return place_of(webhook.event, headers, first if isinstance(first, Mapping) else {})
 
 
-def told(webhook: ProviderWebhook, headers: Mapping[str, str], data: Any) -> tuple[Told | Present, ...]:
-    """What a webhook says; nothing if it is about something else. Raises UnreadableError."""
+def told(webhook: ProviderWebhook, headers: Mapping[str, str], data: Any) -> Understood:
+    """What a webhook says; nothing if it is about something else. A part that cannot be read is left out, and
+    takes none of the others with it."""
     parts = data if isinstance(data, list) else [data]
     found: list[Told | Present] = []
+    why = f"it has more than {TOLD} events: the others are left out" if len(parts) > TOLD else None
     for part in parts[:TOLD]:
-        if not isinstance(part, Mapping):
-            raise UnreadableError("the body is no object")
-        event = place_of(webhook.event, headers, part)
-        for read in webhook.reads:
-            if read.events and event not in read.events:
-                continue
-            if read.only is None or _found(read.only, part):
-                found += _read(read, part)
-                break
-    return tuple(found[:TOLD])
+        try:
+            found.extend(_part(webhook, headers, part))
+        except (UnreadableError, RecursionError) as error:
+            why = why or (str(error) if isinstance(error, UnreadableError) else "it nests too deep")
+    return Understood(tuple(found[:TOLD]), why)
+
+
+def _part(webhook: ProviderWebhook, headers: Mapping[str, str], part: Any) -> Iterator[Told | Present]:
+    if not isinstance(part, Mapping):
+        raise UnreadableError("the body is no object")
+    event = place_of(webhook.event, headers, part)
+    for read in webhook.reads:
+        if read.events and event not in read.events:
+            continue
+        if read.only is None or _found(read.only, part):
+            yield from _read(read, part)
+            return
 
 
 def _read(read: TalkRead, part: Mapping[str, Any]) -> Iterator[Told | Present]:
@@ -188,12 +225,24 @@ def _line(read: TalkRead, row: object, at: float | None, agent: str | None) -> L
     text = row.get("text")
     text = text[:TEXT_LENGTH] if isinstance(text, str) else ""
     if read.html:
-        text = unescape(_TAG.sub(" ", text)).strip()
+        text = _plain(text)
     at = _moment(row.get("at")) or at
     name = row.get("id")
     known = str(name) if isinstance(name, str | int) and not isinstance(name, bool) and name != "" else None
     key = digest("id", known) if known is not None else digest("text", author, str(at), text)
     return Line(key, author, (_name(row.get("agent")) or agent) if author == "agent" else None, text, at)
+
+
+def _plain(html: str) -> str:
+    """The words of a text with tags, in its lines, without what it quotes: that is somebody else's."""
+    kept, depth, start = [], 0, 0
+    for tag in _QUOTE.finditer(html):
+        if not depth:
+            kept.append(html[start : tag.start()])
+        depth, start = max(0, depth - 1 if tag[1] else depth + 1), tag.end()
+    if not depth:
+        kept.append(html[start:])
+    return unescape(_TAG.sub(" ", _BREAK.sub("\n", "\n".join(kept)))).strip()
 
 
 def _rating(read: TalkRead, one: Mapping[str, Any]) -> int | None:
@@ -239,13 +288,16 @@ def _moment(value: object) -> float | None:
     except ValueError:
         pass
     else:
-        number = number / 1000 if number > 1e11 else number
-        return number if 0 < number < 1e11 else None
+        return _within(number / 1000 if number > 1e11 else number)
     try:
         moment = datetime.fromisoformat(text.removesuffix(" UTC").replace(" ", "T", 1))
     except ValueError:
         return None
-    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
+    return _within((moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp())
+
+
+def _within(at: float) -> float | None:
+    return at if OLDEST < at < 1e11 else None
 
 
 def _found(expression: ParsedResult | None, one: object) -> Any:

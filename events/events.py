@@ -34,7 +34,7 @@ EVENTS: Mapping[str, str] = {
     "provider_failed": "a provider's chat could not be loaded; the visitor got clew's own",
     "talk_unknown": "a conversation in a provider's chat ended, and it is not known which visitor had it",
     "talk_unsure": "several visitors' pages claim a conversation in a provider's chat: it is nobody's then",
-    "chat_order_unread": "an order that an agent or a provider told in a provider's chat could not be read",
+    "chat_order_unread": "an order told in a provider's chat is not readable, or has another amount by now",
     "order": "an order was recorded",
     "credit": "an order was credited to a partner, or to nobody, with the reason",
     "postback": "a call to a partner was attempted, with its outcome",

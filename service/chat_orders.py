@@ -50,10 +50,20 @@ class ChatOrders:
                 self._events.notice("chat_order_unread", site=site.name, key=f"{name}: {why}", by=by, why=why)
                 continue
             number = recorded.order.order_id
+            self._compare(site, name, recorded, text, by)
         if told.order is not None:
             reported = await self._reported(site, name, found, told.order, told.agent)
             number = number if reported is None else reported.order.order_id
         return number
+
+    def _compare(self, site: SiteRuntime, name: str, recorded: Recorded, text: str, by: str) -> None:
+        """Tell that a command names another amount than its order has: the first one counts, and the agent
+        may believe to have corrected it."""
+        order = recorded.order
+        said = [read_amount(text.split()[1]), *(code.upper() for code in text.split()[2:])]
+        if said != [order.total, order.currency][: len(said)]:
+            why = f"order {order.order_id} has {order.total} {order.currency}, and the command {text[:60]!r}"
+            self._events.notice("chat_order_unread", site=site.name, key=f"{name}: {why}", by=by, why=why)
 
     async def typed(self, site: SiteRuntime, found: Conversation, text: str, by: str) -> Recorded:
         """Record what an agent typed: number, total and perhaps the currency, "1001 59.90 EUR". Raises
@@ -137,13 +147,14 @@ def _plain(seen: Sighting) -> OrderSeen:
 
 
 def _commands(command: str, lines: Sequence[Line]) -> list[tuple[str | None, str]]:
-    """The agents and texts of the commands in a webhook's messages."""
+    """The agents and texts of the commands in a webhook's messages. A command is a line of its own, so that
+    nothing that a message quotes is one."""
     found = []
     for line in lines:
-        text = line.text.strip()
-        if not command or line.author != "agent" or len(text) > COMMAND_LENGTH:
+        if not command or line.author != "agent":
             continue
-        word, _, rest = text.partition(" ")
-        if word.lower() == command:
-            found.append((line.agent, rest.strip()))
+        for row in line.text.splitlines():
+            word, *rest = row[:COMMAND_LENGTH].split(None, 1) or [""]
+            if word.rstrip(":").lower() == command:
+                found.append((line.agent, rest[0].strip() if rest else ""))
     return found[:COMMANDS]

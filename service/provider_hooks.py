@@ -11,7 +11,7 @@ import re2  # type: ignore[import-untyped]
 from ..chat.hub import Hub, desk_topic
 from ..chat.model import Sender
 from ..chat.providers import Provider, providers
-from ..chat.told import Line, Present, Told, UnreadableError, event_of, parsed, told
+from ..chat.told import Line, Present, Told, Understood, UnreadableError, event_of, parsed, told
 from ..chat.webhooks import ProviderWebhook
 from ..events.events import Events
 from ..orders.signatures import SignatureError, check_signature
@@ -148,9 +148,14 @@ class ProviderHooks:
             if webhook.challenge is not None and (found := webhook.challenge.search(data)) is not None:
                 return Heeded(200, "ignored", "", {"challenge": found})
             event = event_of(webhook, call.headers, data)
-            said = await _off_loop(_told, call.body, webhook, call.headers, data)
+            understood: Understood = await _off_loop(_told, call.body, webhook, call.headers, data)
         except UnreadableError as error:
             return await self._unread(site, name, call, str(error))
+        said = understood.parts
+        if understood.why is not None:
+            heeded = await self._unread(site, name, call, understood.why)
+            if not said:
+                return heeded
         result: Result = "ignored"
         summary: dict[str, Any] = {}
         token = self._token(site, call.body) if said else None
@@ -210,6 +215,7 @@ class ProviderHooks:
             external=one.conversation,
             language=site.settings.language,
             at=at,
+            timed=one.at is not None,
             says=one.says,
             agent=one.agent,
             rating=one.rating,

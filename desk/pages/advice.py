@@ -113,8 +113,9 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "attribute `clew_ref`, which decides.",
     ),
     "chat_order_unread": (
-        "An order that {by} told in a chat could not be read: {why}.",
-        "Record it at the desk. Agents write `/order`, the number and the total, as in /order 1001 59.90.",
+        "An order that {by} told in a chat was not recorded as it says: {why}.",
+        "Record or correct it at the desk. Agents write `/order`, the number and the total, as in "
+        "/order 1001 59.90.",
     ),
     "webhook_state": (
         "The shop system has a state that clew does not know; the order {order} kept its own. Key: {key}.",

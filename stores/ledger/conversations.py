@@ -541,6 +541,9 @@ async def _claimed(tx: Connection, site: str, visitor: str, provider: str, exter
     if abs(now - row.started_at) > CLAIM_SECONDS:
         return False
     owner, tied = (visitor, "id") if not row.visitor else ("", "unsure")
+    # What this visitor's pages told long before the conversation began is another one.
+    before = update(conversations).where(c.site == site, c.provider == provider, c.external == external)
+    await tx.execute(before.where(c.visitor == owner, c.id != row.id).values(external=None))
     await tx.execute(update(conversations).where(c.id == row.id).values(visitor=owner, tied=tied))
     return bool(owner)
 

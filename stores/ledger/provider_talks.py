@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
-from sqlalchemy import ColumnElement, and_, delete, exists, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, delete, exists, func, insert, or_, select, update
 
 from ...chat.model import Author, Conversation, Sender
 from ...chat.told import Line
@@ -28,6 +28,10 @@ AGENTS: Final = 200
 PAGE_SECONDS: Final = 900.0
 """How long a page's word on whether the chat is staffed counts."""
 
+AGENT_SECONDS: Final = 16 * 3600.0
+"""How long a webhook's word that an agent is there counts: longer than a shift, so that an agent whose end
+no webhook told is away on the next day."""
+
 Tied = Literal["attr", "token", "code"]
 """By clew's token where the provider keeps attributes, by one anywhere in the webhook, or by a code that was
 said."""
@@ -39,13 +43,15 @@ _C, _M, _S = conversations.c, messages.c, provider_states.c
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heard:
-    """What a webhook says of one conversation, and whose it is as far as the webhook tells."""
+    """What a webhook says of one conversation, and whose it is as far as the webhook tells. Without `timed`,
+    `at` is when it came."""
 
     site: str
     provider: str
     external: str
     language: str
     at: float
+    timed: bool = True
     says: Literal["started", "ended"] | None = None
     agent: str | None = None
     rating: int | None = None
@@ -164,9 +170,11 @@ class ProviderTalks:
         """How many agents each site's provider has online, of those sites of which something is known. Where
         only pages tell it, it is 1 if most of them say so."""
         known = or_(_S.kind == "agent", and_(_S.kind == "page", _S.at > now - PAGE_SECONDS))
-        query = select(_S.site, _S.kind, _S.state, func.count()).where(known)
+        late = and_(_S.kind == "agent", _S.at <= now - AGENT_SECONDS)
+        state = case((late, "offline"), else_=_S.state).label("state")
+        query = select(_S.site, _S.kind, state, func.count()).where(known)
         async with self._db.read() as connection:
-            rows = (await connection.execute(query.group_by(_S.site, _S.kind, _S.state))).all()
+            rows = (await connection.execute(query.group_by(_S.site, _S.kind, state))).all()
         counts = {(row[0], row[1], row[2]): int(row[3]) for row in rows}
         found = dict[str, int]()
         for site in {row[0] for row in rows}:
@@ -228,6 +236,9 @@ async def _hear(tx: Connection, heard: Heard, opening: Callable[[], None]) -> Ke
     elif state == "closed" and row.tied is not None and added and newest > row.updated_at:
         # Out of order, an older message does not open it again.
         state = "closed" if heard.says == "ended" else "open"
+    elif state == "closed" and heard.says == "started" and heard.timed and heard.at > row.updated_at:
+        # Where the provider tells no messages. Without its own time it may be the beginning, told late.
+        state = "open"
     changes: dict[str, Any] = {"state": state, "visitor": visitor, "tied": tied}
     changes["said"] = _C.said + len(added)
     changes["updated_at"] = max(row.updated_at, newest, heard.at if ended or heard.says else 0.0)
@@ -249,13 +260,17 @@ async def _row(tx: Connection, heard: Heard, opening: Callable[[], None]) -> tup
     of_provider = (_C.site == heard.site, _C.provider == heard.provider)
     columns = (*CONVERSATION, _C.said, _C.tied)
     query = select(*columns).where(*of_provider, _C.external == heard.external)
-    rows = (await tx.execute(query.order_by(_C.started_at).limit(20).with_for_update())).all()
-    told = next((row for row in rows if row.tied is not None), None)
+    # Strangers' pages may name any id, so that there may be many rows that no webhook has told of.
+    known = query.where(_C.tied.is_not(None)).limit(1)
+    told = (await tx.execute(known.with_for_update())).first()
     if told is not None:
         return told, False, told.tied == "unsure"
-    claims = [row for row in rows if abs(row.started_at - heard.at) <= CLAIM_SECONDS]
-    mine = next((row for row in rows if row.visitor == heard.visitor), None)
-    if mine is None and heard.visitor is None and len(claims) == 1:
+    around = _C.started_at.between(heard.at - CLAIM_SECONDS, heard.at + CLAIM_SECONDS)
+    claims = (await tx.execute(query.where(around).limit(2).with_for_update())).all()
+    mine = None
+    if heard.visitor is not None:
+        mine = (await tx.execute(query.where(_C.visitor == heard.visitor).with_for_update())).first()
+    elif len(claims) == 1:
         mine = claims[0]
     if mine is None and heard.visitor is not None:
         # A page told that its visitor writes, and could not say where.

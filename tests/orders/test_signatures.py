@@ -126,7 +126,7 @@ def test_a_real_signature_of_freshchat_is_accepted() -> None:
     for wrong in (body + b" ", body.replace(b"Test 2", b"Test 3")):
         with pytest.raises(SignatureError, match="wrong"):
             check_signature(hook.signature, [FRESHCHAT], headers, wrong, NOW)
-    (found,) = told(hook, {}, parsed(hook, body))
+    (found,) = told(hook, {}, parsed(hook, body)).parts
     assert isinstance(found, Told)
     assert found.conversation == "c327498e-f713-481e-8d83-0603e03d2521"
     assert [(line.author, line.text, line.at) for line in found.lines] == [

@@ -151,3 +151,39 @@ async def test_a_conversation_over_the_limit_is_not_begun(ledger: Ledger) -> Non
     with pytest.raises(RuntimeError, match="full"):
         await ledger.provider_talks.hear(heard(lines=[line("a")]), full)
     assert await ledger.provider_talks.find("shop", "crisp", "x1") is None
+
+
+async def test_strangers_who_name_the_id_of_a_talk_keep_nobody_from_writing_it(ledger: Ledger) -> None:
+    for n in range(25):
+        assert await claim(ledger, f"stranger{n}", "x1", NOW - 5)
+    first = await ledger.provider_talks.hear(heard(lines=[line("a")]))
+    again = await ledger.provider_talks.hear(heard(lines=[line("a"), line("b", at=NOW + 1)]))
+    assert again.conversation.id == first.conversation.id
+    assert (again.unsure, again.conversation.visitor, len(again.added)) == (True, "", 1)
+    whose = await ledger.provider_talks.hear(heard(visitor="stranger3", tied="attr"))
+    assert whose.conversation.visitor == "stranger3"
+
+
+async def test_a_page_that_named_the_id_long_before_may_name_it_again(ledger: Ledger) -> None:
+    assert await claim(ledger, "v1", "x1", NOW - 3600)
+    await ledger.provider_talks.hear(heard(lines=[line("a")]))
+    await claim(ledger, "v1", "x1", NOW + 5)
+    assert (await ledger.provider_talks.hear(heard())).conversation.visitor == "v1"
+
+
+async def test_a_beginning_after_the_end_opens_it_again(ledger: Ledger) -> None:
+    """HubSpot tells that somebody wrote, and not what."""
+    books = ledger.provider_talks
+    await books.hear(heard(says="started"))
+    await books.hear(heard(at=NOW + 10, says="ended"))
+    assert (await books.hear(heard(says="started"))).conversation.state == "closed"
+    late = heard(at=NOW + 20, says="started", timed=False)
+    assert (await books.hear(late)).conversation.state == "closed"
+    assert (await books.hear(heard(at=NOW + 30, says="started"))).conversation.state == "open"
+
+
+async def test_an_agent_whose_end_nobody_told_is_away_on_the_next_day(ledger: Ledger) -> None:
+    books = ledger.provider_talks
+    await books.set_present("shop", "agent", "ann", online=True, at=NOW)
+    assert await books.present(NOW + 8 * 3600) == {"shop": 1}
+    assert await books.present(NOW + 20 * 3600) == {"shop": 0}

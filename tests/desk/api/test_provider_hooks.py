@@ -1,6 +1,7 @@
 """What chat providers tell by webhook: conversations of ours, and the orders closed in them."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from clew.referral.touches import Click, Touch
 from clew.referral.visitor import CartSeen, Touched, Visitor
 from clew.service.order_links import OrderLink, order_link_address
 from desks import VISITOR, DeskServer, desk_server
-from provider_hooks import SECRETS, SIGNING, Sent, sent, talk
+from provider_hooks import SECRETS, SIGNING, Sent, sent, signed, talk
 from structlog.testing import capture_logs
 from vendors import VENDORS
 
@@ -218,6 +219,52 @@ async def test_a_command_that_cannot_be_read_is_told(
     (line,) = [line for line in logged if line["event"] == "chat_order_unread"]
     assert why in line["why"]
     assert line["by"] == "crisp:Ann"
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "/order\t1001 59.90",
+        "/order\n/order\xa01001  59.90",
+        "/ORDER: 1001 59,90 eur",
+        "/order 1001 59.90\n\nThank you, Ann",
+        "Thank you!\n  /order 1001 59.90",
+    ],
+)
+async def test_a_command_is_a_line_of_its_own(crisp: DeskServer, typed: str) -> None:
+    await tell(crisp, *talk("crisp", token(crisp), typed, time.time()))
+    order = await crisp.service.ledger.orders.get("shop", "1001")
+    assert order is not None
+    assert (str(order.total), order.currency) == ("59.90", "EUR")
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "> /order 1001 59.90 EUR",
+        "Write “/order 1001 59.90 EUR”",
+        "<blockquote>They wrote:<blockquote>x</blockquote><br>/order 1001 59.90 EUR</blockquote>No.",
+        "<blockquote class=q>/order 1001 59.90 EUR",
+    ],
+)
+async def test_a_command_that_is_quoted_is_none(tmp_path: Path, typed: str) -> None:
+    async with desk_server(tmp_path, more={"chat": chat_of("intercom")}) as desk:
+        await tell(desk, *talk("intercom", token(desk), typed, time.time()))
+        assert await desk.service.ledger.orders.get("shop", "1001") is None
+
+
+async def test_a_command_that_names_another_amount_is_told(crisp: DeskServer, logged: list[Any]) -> None:
+    def said(typed: str, name: int) -> Sent:
+        who = {"from": "operator", "fingerprint": name, "user": {"nickname": "Ann"}}
+        return sent("crisp", "message:received", {**who, "content": typed}, time.time())
+
+    await tell(crisp, said("/order 1001 59.9 EUR", 1), said("/order 1001 59.90", 2))
+    await tell(crisp, said("/order 1001 69.90", 3), said("/order 1001 59.90 USD", 4))
+    order = await crisp.service.ledger.orders.get("shop", "1001")
+    assert order is not None
+    assert (str(order.total), order.currency) == ("59.90", "EUR")
+    told = [line["why"] for line in logged if line["event"] == "chat_order_unread"]
+    assert [why.partition("the command ")[2] for why in told] == ["'1001 69.90'", "'1001 59.90 USD'"]
 
 
 async def test_an_implausible_order_waits_as_at_the_desk(crisp: DeskServer) -> None:
@@ -459,3 +506,45 @@ async def test_a_link_for_any_conversation_asks_for_it(crisp: DeskServer) -> Non
     assert [line[:4] for line in await postbacks(crisp)] == [("anna", "order", "chat", VISITOR)]
     other = order_link_address(crisp.service.settings, "other", link).partition("key=")[2]
     assert (await client.get(f"desk/chat-order?key={other}")).status_code == 403
+
+
+async def test_a_half_of_a_character_is_no_reason_to_refuse_a_webhook(tmp_path: Path) -> None:
+    """JSON may have it, no encoding has. A provider that gets a 500 again and again gives up."""
+    async with desk_server(tmp_path, more={"chat": chat_of("crisp", texts=True)}) as desk:
+        half, now = "x\ud800", time.time()
+        for name, data in enumerate(
+            [
+                {"from": "user", "content": half},
+                {"from": "operator", "content": "Hi", "user": {"nickname": half}},
+                {"from": "operator", "content": f"/order {half} 5 EUR"},
+                {"from": "user", "content": "Hi", "session_id": half},
+                {"from": half, half: [half]},
+            ]
+        ):
+            await tell(desk, sent("crisp", "message:send", {"fingerprint": name, **data}, now))
+        await tell(desk, sent("crisp", "session:set_data", {"data": {"clew_ref": half}}, now))
+        assert await rows(desk, "SELECT text, agent FROM messages ORDER BY id LIMIT 2") == [
+            ("x?", None),
+            ("Hi", "crisp:x?"),
+        ]
+
+
+async def test_an_event_that_cannot_be_read_takes_no_other_with_it(tmp_path: Path, logged: list[Any]) -> None:
+    """HubSpot sends up to a hundred at once."""
+    async with desk_server(tmp_path, more={"chat": chat_of("hubspot")}) as desk:
+        now = time.time()
+        good = {"subscriptionType": "conversation.creation", "objectId": 1, "occurredAt": int(now * 1000)}
+        body = json.dumps([{**good, "objectId": None}, 7, good, {**good, "objectId": 2}]).encode()
+        answer = await post(desk, signed("hubspot", body, now))
+        assert answer.json()["result"] == "talk"
+        assert len(await talks(desk)) == 2
+        assert [line for line in logged if line["event"] == "webhook_unread"]
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00Z", 1, -5, "nan", True, "9" * 4000])
+async def test_a_time_that_cannot_be_is_none(crisp: DeskServer, at: object) -> None:
+    now = time.time()
+    said = {"from": "user", "content": "Hello", "fingerprint": 1, "timestamp": at}
+    await tell(crisp, sent("crisp", "message:send", said, now))
+    ((began, last),) = await rows(crisp, "SELECT started_at, updated_at FROM conversations")
+    assert now - 60 < began <= last < now + 300
