@@ -18,7 +18,16 @@ from ..context import RequestContext
 from ..guard import Refused
 from ..times import span
 from .auth import DESK as DOOR
-from .auth import AgentContext, agent_form, left, must_set_up, own_limit, see_other, signed_in
+from .auth import (
+    AgentContext,
+    agent_form,
+    left,
+    must_set_up,
+    nothing_done,
+    own_limit,
+    see_other,
+    signed_in,
+)
 from .live import page_mark
 from .render import page
 from .second_step import CODE_LENGTH, checked
@@ -127,7 +136,8 @@ async def end_sessions(request: Request, context: AgentContext) -> Response:
     fields = await agent_form(request, context)
     chosen, own = fields.get("session", ""), context.session.id
     agents = context.at.service.ledger.agents
-    await agents.end_sessions(context.session.agent, chosen or None, keep=None if chosen else own)
+    if not await agents.end_sessions(context.session.agent, chosen or None, keep=None if chosen else own):
+        nothing_done(request)
     return see_other(request, "/account?done=sessions") if chosen != own else left(DOOR, request)
 
 
@@ -181,6 +191,7 @@ async def confirm(request: Request, context: AgentContext) -> Response:
     found = await factors.find(name)
     secret = None if found is None or found.confirmed_at is not None else cipher.open(found.secret, name)
     if secret is None:
+        nothing_done(request)
         return see_other(request, "/account/factor")
     at.take("logins")
     codes, code = new_recovery_codes(), fields.get("code", "")[:CODE_LENGTH]
@@ -205,6 +216,7 @@ async def renew_codes(request: Request, context: AgentContext) -> Response:
     """Make new recovery codes; those from before are worth nothing then."""
     fields, at, name = await agent_form(request, context), context.at, context.session.agent
     if not context.session.factor:
+        nothing_done(request)
         return see_other(request, "/account/factor")
     try:
         await require_password(at, name, fields.get("password", ""))

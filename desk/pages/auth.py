@@ -30,6 +30,7 @@ from .render import desk_path, headers, page, stream_key
 
 LOGIN_SECONDS = 3600
 _FORM = "clew.form"
+_NOTHING = "clew.nothing_done"
 CSRF_HEADER = "x-clew-csrf"
 # Wrong passwords under one name. Nobody can lock an agent out by failing under that name: for a network from
 # which an agent has logged in before, what others try does not count.
@@ -149,7 +150,7 @@ def signed_in(handler: Callable[[Request, AgentContext], Awaitable[Response]]) -
             return see_other(request, "/account/factor?done=wanted")
         request.scope[MAY] = context.may
         answer = await handler(request, context)
-        if context.rule.audit and answer.status_code < 400:
+        if context.rule.audit and answer.status_code < 400 and not request.scope.get(_NOTHING):
             await _note(request, context)
         return answer
 
@@ -232,6 +233,11 @@ async def agent_pairs(request: Request, context: AgentContext, fields: int = FIE
 def noted(request: Request, **fields: str) -> None:
     """Let the audit trail have these texts for the fields of a form."""
     request.scope[_FORM] = {**request.scope.get(_FORM, {}), **fields}
+
+
+def nothing_done(request: Request) -> None:
+    """Write nothing into the audit trail: there was nothing to do."""
+    request.scope[_NOTHING] = True
 
 
 async def own_pairs(request: Request, csrf: str, fields: int = FIELDS) -> list[tuple[str, str]]:

@@ -7,7 +7,9 @@ from starlette.routing import BaseRoute, Route
 from ...chat.model import Conversation
 from ...orders.model import OrderError
 from ...service.chat_code import code_in, shown
+from ...service.limits import network_of
 from ...service.order_links import OrderLink, OrderLinks
+from ...stores.ledger.audit import Act
 from ..context import RequestContext
 from ..guard import Refused, form_body
 from .auth import anyone, see_other
@@ -84,6 +86,11 @@ async def record(request: Request, at: RequestContext) -> Response:
     except Refused as refused:
         return _shown(request, link, named, refused.status, typed=typed, problem=refused.text)
     at.service.conversations.changed(at.site.name)
+    if recorded.created:
+        order = recorded.order
+        said: dict[str, str | int | None] = {"total": f"{order.total} {order.currency}", "by": "link"}
+        network = network_of(at.origin.client) or ""
+        await at.service.auditing.note(Act(at.site.name, by, "order.recorded", order.order_id, network, said))
     outcome = "known" if not recorded.created else "recorded" if recorded.held is None else "held"
     key = request.query_params.get("key", "")
     return see_other(request, f"/chat-order?key={key}&done={outcome}")

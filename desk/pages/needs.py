@@ -14,7 +14,7 @@ from ...stores.ledger.roles import ALL_SITES
 from ..context import RequestContext
 from ..guard import Refused
 from .advice import advice
-from .auth import AgentContext, agent_form, see_other, signed_in
+from .auth import AgentContext, agent_form, nothing_done, see_other, signed_in
 
 BACK: Final = "waiting"
 """What a form of the page of what waits sends as `back`: the page to return to."""
@@ -86,7 +86,9 @@ async def done(request: Request, context: AgentContext) -> Response:
     if not (number.isascii() and number.isdigit() and len(number) <= 18):
         raise Refused(422, "The notice is missing or invalid. Go back and press its button again.")
     gone = await context.at.service.ledger.notices.done(_sites(context), int(number))
-    if gone is not None:
+    if gone is None:
+        nothing_done(request)
+    else:
         context.at.service.events.emit(
             "notice_done", site=gone.site, notice=gone.event, key=gone.key, agent=context.session.agent
         )

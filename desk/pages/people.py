@@ -11,12 +11,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from ...stores.ledger.agents import Agent, AgentError
+from ...stores.ledger.agents import Agent, AgentError, Decider
 from ...stores.ledger.desk_links import NOTE_LENGTH, SECONDS, DeskLink
 from ...stores.ledger.roles import ALL_SITES, ROLES, Role, Roles, role_at, suffices
 from ..context import RequestContext
 from ..guard import Refused
-from .auth import AgentContext, agent_form, agent_pairs, noted, see_other, signed_in
+from .auth import AgentContext, agent_form, agent_pairs, noted, nothing_done, see_other, signed_in
 from .live import page_mark
 from .render import desk_path, page
 
@@ -47,7 +47,10 @@ class Person:
 
 def owns(context: AgentContext, sites: list[str]) -> bool:
     """Whether the agent is owner of all these sites; ALL_SITES stands for all that there are or will be."""
-    roles = context.session.roles
+    return _owned(context.session.roles, sites)
+
+
+def _owned(roles: Roles, sites: list[str]) -> bool:
     return all(
         roles.get(ALL_SITES) == "owner" if site == ALL_SITES else suffices(role_at(roles, site), "owner")
         for site in sites
@@ -242,7 +245,8 @@ async def set_role(request: Request, context: AgentContext) -> Response:
         return kept if role is None else {**kept, where: role}
 
     try:
-        _, after = await context.at.service.ledger.agents.set_roles(found.name, change)
+        by = Decider(context.session.agent, lambda roles: _owned(roles, [where]))
+        _, after = await context.at.service.ledger.agents.set_roles(found.name, change, by=by)
     except AgentError as error:
         return await _shown(request, context, 422, f"Nothing changed: {error}.")
     still = role_at(after, context.at.site.name) is not None
@@ -254,7 +258,11 @@ async def remove(request: Request, context: AgentContext) -> Response:
     """Take a person's access away."""
     await agent_form(request, context)
     found = await _whole(request, context)
-    await context.at.service.ledger.agents.deactivate(found.name)
+    by = Decider(context.session.agent, lambda roles: _owned(roles, list(found.roles)))
+    try:
+        await context.at.service.ledger.agents.deactivate(found.name, by=by)
+    except AgentError as error:
+        return await _listed(request, context, 422, f"Nothing changed: {error}.")
     return see_other(request, "/people?done=removed")
 
 
@@ -273,7 +281,8 @@ async def reset_factor(request: Request, context: AgentContext) -> Response:
     """Take a person's second factor away, when its telephone is lost."""
     await agent_form(request, context)
     found = await _whole(request, context)
-    await context.at.service.ledger.second_factors.reset(found.name)
+    if not await context.at.service.ledger.second_factors.reset(found.name):
+        nothing_done(request)
     return see_other(request, f"/people/{found.name}?done=factor")
 
 
@@ -282,7 +291,8 @@ async def end_sessions(request: Request, context: AgentContext) -> Response:
     """End one of a person's sessions, or all."""
     fields, found = await agent_form(request, context), await _whole(request, context)
     chosen = fields.get("session") or None
-    await context.at.service.ledger.agents.end_sessions(found.name, chosen)
+    if not await context.at.service.ledger.agents.end_sessions(found.name, chosen):
+        nothing_done(request)
     return see_other(request, f"/people/{found.name}?done=sessions")
 
 

@@ -90,7 +90,6 @@ async def code(request: Request, at: RequestContext) -> Response:
     if found.wait:
         await tell(request, agent, accepted=False, how="code")
         wait = span(found.wait + 60)
-        wait = span(found.wait + 60)
         problem = f"Too many wrong codes. Wait {wait} and try again, or ask an owner of the desk."
         return _form(request, target, 429, problem)
     if not found.right:

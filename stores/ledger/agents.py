@@ -10,11 +10,11 @@ from typing import ParamSpec, TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import ColumnElement, and_, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select, update
 
 from .connection import Connection, executing
 from .database import Database, Work
-from .roles import ALL_SITES, Role, Roles, first_role, has_role, role_at, roles_of, write_roles
+from .roles import ALL_SITES, Role, Roles, first_role, has_role, role_at, roles_of, suffices, write_roles
 from .schema import (
     agent_roles,
     agent_sessions,
@@ -41,6 +41,8 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@+-]{0,63}")
 HASHES_AT_ONCE = 2
 HASHES_WAITING = 40
 
+
+_C = desk_links.c
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -107,6 +109,15 @@ class OpenSession:
     network: str
     created_at: float
     seen_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Decider:
+    """Who decides about another agent, and whether the roles that it has at that moment suffice: of two
+    owners who remove each other at once, one remains."""
+
+    name: str
+    may: Callable[[Roles], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,17 +196,26 @@ class Agents:
 
         return await self._db.transact(work)
 
-    async def set_roles(self, name: str, change: Callable[[Roles], Roles]) -> tuple[Roles, Roles]:
+    async def set_roles(
+        self, name: str, change: Callable[[Roles], Roles], *, by: "Decider | None" = None
+    ) -> tuple[Roles, Roles]:
         """Give an agent the roles that `change` makes of the present ones; both. They hold for open sessions
-        at once. Raises AgentError, also for an agent who would have none: `deactivate` removes one."""
+        at once. Links to set the agent's password end, because who has one made it for another account; where
+        the agent may do less than before, those that it made itself end, too. Raises AgentError, also for an
+        agent who would have none: `deactivate` removes one."""
 
         async def work(tx: Connection) -> tuple[Roles, Roles]:
+            await _decided(tx, by)
             await _lock(tx, name)
             before = (await roles_of(tx, [name])).get(name, {})
             after = change(before)
             if not after:
                 raise AgentError(f"{name} would have no role at any site: remove the account instead")
             await write_roles(tx, name, after)
+            if after != before:
+                less = any(not suffices(role_at(after, site), role) for site, role in before.items())
+                ended = _C.agent == name if not less else or_(_C.agent == name, _C.by == name)
+                await tx.execute(delete(desk_links).where(ended, _C.used_at.is_(None)))
             return before, after
 
         return await self._db.transact(work)
@@ -226,12 +246,15 @@ class Agents:
             rows = (await connection.execute(columns)).all()
         return {row.name: row.shown for row in rows}
 
-    async def deactivate(self, name: str) -> None:
-        """Take the agent's access away at once; what they wrote stays under their name. Raises AgentError."""
+    async def deactivate(self, name: str, *, by: "Decider | None" = None) -> None:
+        """Take the agent's access away at once, with the links that it made; what they wrote stays under
+        their name. Raises AgentError."""
 
         async def work(tx: Connection) -> None:
+            await _decided(tx, by)
             await _change(tx, name, active=False)
             await _end_ways_in(tx, name)
+            await tx.execute(delete(desk_links).where(_C.by == name, _C.used_at.is_(None)))
 
         await self._db.transact(work)
 
@@ -509,6 +532,17 @@ async def _lock(tx: Connection, name: str) -> None:
     own = select(agents.c.name).where(agents.c.name == name, agents.c.active, agents.c.partner.is_(None))
     if (await tx.execute(own.with_for_update())).first() is None:
         raise AgentError(f"there is no agent {name!r}: `clew desk users` lists them")
+
+
+async def _decided(tx: Connection, by: Decider | None) -> None:
+    """Raise AgentError if who decides may not do so any more."""
+    await tx.lock("agents")
+    if by is None:
+        return
+    own = select(agents.c.name).where(agents.c.name == by.name, agents.c.active)
+    roles = (await roles_of(tx, [by.name])).get(by.name, {})
+    if (await tx.execute(own)).first() is None or not by.may(roles):
+        raise AgentError("your own role was changed meanwhile")
 
 
 async def _change(tx: Connection, name: str, **values: object) -> None:

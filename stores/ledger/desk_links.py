@@ -19,7 +19,7 @@ SECONDS: Final[dict[Kind, float]] = {"invitation": 7 * 86400.0, "password": 8640
 """How long each kind of link is good."""
 
 MOST: Final = 200
-"""Links that are open at once; the oldest end where there are more."""
+"""Links of one person that are open at once; its oldest end where there are more."""
 
 NOTE_LENGTH: Final = 100
 _C = desk_links.c
@@ -64,16 +64,17 @@ class DeskLinks:
         async def work(tx: Connection) -> str:
             await tx.lock("desk_links")
             if (agent := values.get("agent")) is not None:
-                own = (agents.c.name == agent, agents.c.active, agents.c.partner.is_(None))
-                if (await tx.execute(select(agents.c.name).where(*own))).first() is None:
+                theirs = (agents.c.name == agent, agents.c.active, agents.c.partner.is_(None))
+                if (await tx.execute(select(agents.c.name).where(*theirs))).first() is None:
                     raise AgentError(f"there is no agent {agent!r}: `clew desk users` lists them")
                 await tx.execute(
                     update(desk_links).where(_C.agent == agent, *_is_open(now)).values(revoked_at=now)
                 )
             await tx.execute(insert(desk_links).values(**names, **times, **values, note=note))
-            newest = select(_C.id).where(*_is_open(now)).order_by(_C.created_at.desc(), _C.id).limit(MOST)
+            own = (_C.by == names["by"], *_is_open(now))
+            newest = select(_C.id).where(*own).order_by(_C.created_at.desc(), _C.id).limit(MOST)
             kept = (await tx.execute(newest)).scalars().all()
-            await tx.execute(delete(desk_links).where(*_is_open(now), _C.id.not_in(kept)))
+            await tx.execute(delete(desk_links).where(*own, _C.id.not_in(kept)))
             return token
 
         return await self._db.transact(work)

@@ -502,7 +502,10 @@ async def test_a_link_for_any_conversation_asks_for_it(crisp: DeskServer) -> Non
     assert 'value="session_1"' in (await client.get(f"{address}&conversation=session_1")).text
     fields = {"order": "1001 59.90", "conversation": "session_9"}
     assert (await client.post(address, data=fields)).status_code == 404
-    assert (await client.post(address, data=fields | {"conversation": "session_1"})).status_code == 303
+    for _ in range(2):
+        assert (await client.post(address, data=fields | {"conversation": "session_1"})).status_code == 303
+    trail = await rows(crisp, "SELECT who, action, subject, network != '' FROM audit")
+    assert trail == [("crisp:desk", "order.recorded", "1001", True)]
     assert [line[:4] for line in await postbacks(crisp)] == [("anna", "order", "chat", VISITOR)]
     other = order_link_address(crisp.service.settings, "other", link).partition("key=")[2]
     assert (await client.get(f"desk/chat-order?key={other}")).status_code == 403

@@ -85,6 +85,23 @@ async def test_what_was_refused_is_not_written_as_done(desk: DeskServer) -> None
     assert [one.action for one in (await lines(desk))[len(before) :]] == ["login"]
 
 
+async def test_what_changed_nothing_is_not_written_as_done(desk: DeskServer) -> None:
+    """An agent must not write that it has a second factor which it has not."""
+    client = await desk.agent()
+    await desk.agent("cy", role="agent")
+    before = await lines(desk)
+    for path, fields in (
+        ("account/factor/confirm", {"code": "123456"}),
+        ("account/factor/codes", {"password": PASSWORD}),
+        ("account/sessions", {"session": "0123456789abcdef"}),
+        ("people/cy/factor", {}),
+        ("people/cy/sessions", {"session": "0123456789abcdef"}),
+        ("needs", {"notice": "7"}),
+    ):
+        assert (await act(client, f"desk/{path}", **fields)).status_code == 303
+    assert await lines(desk) == before
+
+
 async def test_no_secret_is_ever_in_it(desk: DeskServer) -> None:
     client = await desk.agent()
     wrong = "my-other-secret-password"

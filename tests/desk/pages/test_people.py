@@ -1,5 +1,6 @@
 """People of the desk: invitations, second factors, passwords, sessions; and who tries to get in by them."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,7 +13,8 @@ import pytest_asyncio
 from apart import DESK, Apart
 from clew.service.second_factor import PERIOD, FactorCipher, digest, right_step
 from clew.settings.model import Settings
-from clew.stores.ledger.agents import MOST_SESSIONS, Place
+from clew.stores.ledger import desk_links as desk_links_of
+from clew.stores.ledger.agents import MOST_SESSIONS, AgentError, Decider, Place
 from clew.stores.ledger.roles import ALL_SITES
 from clew.stores.ledger.schema import desk_links, recovery_codes, second_factors
 from clew.stores.ledger.second_factor import STEP_SECONDS, TRIES, TRIES_SECONDS
@@ -98,6 +100,79 @@ async def give(client: httpx2.AsyncClient, code: str) -> httpx2.Response:
     if form.status_code != 200:
         return form
     return await client.post("desk/login/code", data={"csrf": hidden(form.text), "code": code})
+
+
+# -- who is removed, or may do less, keeps no way back
+
+
+@pytest.mark.parametrize("how", ["remove", "role"])
+async def test_what_somebody_invited_ends_with_its_role(desk: DeskServer, how: str) -> None:
+    """Else one who is about to go invites itself."""
+    owner, leaving = await desk.agent("bo"), await desk.agent("eve")
+    key = await invited(leaving, "owner")
+    await act(owner, "desk/people/eve/role", role="owner", where="site")
+    assert (await desk.client().get("desk/join", params={"key": key})).status_code == 303
+    done = await act(owner, f"desk/people/eve/{how}", role="lead", where="all")
+    assert done.status_code == 303, done.text
+    if how == "role":
+        # The owner's role at the site, which she has beside it, is taken away as well.
+        await act(owner, "desk/people/eve/role", role="lead", where="site")
+    answer = await joined(desk.client(), key, "mallory")
+    assert (answer.status_code, GONE in answer.text) == (410, True)
+
+
+async def test_a_link_for_a_password_ends_when_its_account_gets_another_role(apart: Apart) -> None:
+    """Who made it was the owner of all that the account could do then, and is not of what it can do now."""
+    now, links = apart.service.clock.now(), apart.service.ledger.desk_links
+    await apart.agents.add("cy", PASSWORD, site="tea", role="agent", now=now)
+    key = await links.reset("cy", now, by="bo")
+    other = await links.reset("cy", now, by="bo")
+    assert await links.find(key, "password", now) is None
+    assert await links.find(other, "password", now) is not None
+    await apart.agents.set_roles("cy", lambda before: {**before, "coffee": "owner"})
+    assert await links.find(other, "password", now) is None
+
+
+async def test_of_two_owners_who_remove_each_other_at_once_one_remains(desk: DeskServer) -> None:
+    first, second = await desk.agent("bo"), await desk.agent("eve")
+    forms = [(first, "eve"), (second, "bo")]
+    tokens = [hidden((await client.get("desk/account")).text) for client, _ in forms]
+    answers = await asyncio.gather(
+        *(
+            client.post(f"desk/people/{name}/remove", data={"csrf": csrf})
+            for (client, name), csrf in zip(forms, tokens, strict=True)
+        )
+    )
+    assert sum(one.headers.get("location", "").endswith("done=removed") for one in answers) == 1
+    left = [one.name for one in await desk.agents.everyone() if one.active]
+    assert len(left) == 1
+
+
+async def test_who_has_lost_the_role_decides_about_nobody(desk: DeskServer) -> None:
+    """In a transaction of its own: the request may have begun before."""
+    await desk.agent("bo")
+    await desk.agent("eve")
+    await desk.agents.set_roles("eve", lambda before: {ALL_SITES: "lead"})
+    by = Decider("eve", lambda roles: roles.get(ALL_SITES) == "owner")
+    with pytest.raises(AgentError, match="meanwhile"):
+        await desk.agents.set_roles("bo", lambda before: {ALL_SITES: "agent"}, by=by)
+    with pytest.raises(AgentError, match="meanwhile"):
+        await desk.agents.deactivate("bo", by=by)
+    await desk.agents.deactivate("eve")
+    with pytest.raises(AgentError, match="meanwhile"):
+        await desk.agents.deactivate("bo", by=Decider("eve", lambda roles: True))
+
+
+async def test_one_owners_links_push_out_nobody_elses(
+    desk: DeskServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desk_links_of, "MOST", 3)
+    links, now = desk.service.ledger.desk_links, desk.service.clock.now()
+    kept = await links.invite("agent", ["other"], now, by="ann")
+    for n in range(5):
+        await links.invite("agent", ["shop"], now + n, by="bo")
+    assert await links.find(kept, "invitation", now) is not None
+    assert len([one for one in await links.open(now + 5) if one.by == "bo"]) == 3
 
 
 # -- invitations
