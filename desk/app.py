@@ -27,6 +27,7 @@ from .pages import (
     partner_door,
     people,
     postbacks,
+    sale,
     second_step,
     waiting,
 )
@@ -86,6 +87,7 @@ def desk_app() -> DeskApp:
                 *orderpage.routes,
                 *messages.routes,
                 *conversation.routes,
+                *sale.routes,
                 *chat_order.routes,
                 *needs.routes,
                 *waiting.routes,

@@ -88,6 +88,9 @@ RULES: Final[Mapping[str, Rule]] = {
     f"POST {_TALK}/take": Rule("agent", "take a conversation"),
     f"POST {_TALK}/close": Rule("agent", "close a conversation"),
     f"POST {_TALK}/order": Rule("agent", "record an order", audit="order.recorded", kept=_SALE),
+    f"POST {_TALK}/undo": Rule(
+        "agent", "undo an order just recorded", audit="order.undone", kept=("order_id",)
+    ),
     "GET /orders": Rule("agent", "look for an order"),
     "GET /orders/{id}": Rule("agent", "the history of an order"),
     "POST /orders/{id}/correct": Rule(

@@ -35,6 +35,10 @@ class Times:
         """The time of day: "14:05"."""
         return self._local(at).strftime("%H:%M")
 
+    def second(self, at: float) -> str:
+        """The time of day to the second: "14:05:09"."""
+        return self._local(at).strftime("%H:%M:%S")
+
     def day(self, at: float) -> str:
         """ "Today", "Yesterday", "Mon 3 Nov", and with its year when that is another one."""
         local, today = self._local(at), self._local(self.now)
@@ -67,3 +71,7 @@ class Times:
     def since(self, at: float) -> str:
         """How long ago."""
         return span(self.now - at)
+
+    def until(self, at: float) -> str:
+        """How long yet."""
+        return span(at - self.now)

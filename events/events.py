@@ -53,6 +53,7 @@ EVENTS: Mapping[str, str] = {
     "order_crowded": "the shop's server reports one order again and again, so that no more of it is kept",
     "order_repeated": "a known order was reported again, unchanged",
     "order_corrected": "a known order changed: its amount, a refund, its state",
+    "order_undone": "an agent's order was undone before a partner heard of it",
     "report_waiting": "a report without an order number was kept; no order is a certain match yet",
     "report_placed": "a report without a number was joined to an order, or a person moved a report",
     "report_given_up": "reports without an order number no longer wait for their order: too many, or too old",

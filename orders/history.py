@@ -21,7 +21,7 @@ from .doubt import Doubt
 from .join import numbers_of
 from .model import SALES, STATES, Channel, Item, OrderState, Refund
 from .money import amount_text
-from .sighting import CORRECTION, RANK, UNKNOWN, Consented, Sighting
+from .sighting import CORRECTION, RANK, UNKNOWN, Consented, Sighting, standing
 
 _SERVER: Final = RANK["api"]
 _CORRECTS: Final = RANK["import"]
@@ -119,6 +119,7 @@ class _Pick:
 def project(sightings: Sequence[Sighting], placed: Mapping[str, str] = {}) -> Order:
     """The order that these sightings, all of one order, come to. Raises ValueError where there are none, or
     none names a number. `placed`: see `join`."""
+    sightings = standing(sightings)
     naming = _naming(sightings)
     counted = _counted(sightings, naming)
     pick = _Pick(counted)
@@ -218,7 +219,8 @@ def _state(
     """
     with_state = [s for s in sightings if s.state is not None]
     if not with_state:
-        return "seen"
+        undone = (s.correction for s in sightings if s.correction is not None and s.correction.undoes)
+        return "cancelled" if any(undone) else "seen"
     top = max(s.rank for s in with_state)
     of_top = [s for s in with_state if s.rank == top]
     if top >= CORRECTION:

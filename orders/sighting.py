@@ -34,7 +34,8 @@ class Correction:
     """A person's decision about an order: who decided, and why.
 
     `release` sends what is held, `refuse` tells the partners nothing of this order. `partner` is the id of
-    the partner who earns it, an empty text for nobody; None leaves the credit as it is.
+    the partner who earns it, an empty text for nobody; None leaves the credit as it is. `undoes` is the key
+    of a sighting that counts no more: all of this content until then.
     """
 
     by: str
@@ -42,6 +43,7 @@ class Correction:
     release: bool = False
     refuse: bool = False
     partner: str | None = None
+    undoes: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,8 @@ class Sighting(OrderSeen):
     order), `email_hash`, `coupon` and `conversation` are evidence of whose the order is, and `touches` the
     visitor's arrivals as plain data. `consent` is the visitor's at that time; None in what people say.
     `doubts` are what stood against this sighting when it came. `forgotten` are the names of the fields that
-    it had before a person asked to be forgotten. `key` names its content.
+    it had before a person asked to be forgotten. Until `undo_until` whoever recorded it may undo it, and no
+    partner is told of it. `key` names its content.
     """
 
     site: str
@@ -80,6 +83,7 @@ class Sighting(OrderSeen):
     doubts: tuple[Doubt, ...] = ()
     correction: Correction | None = None
     forgotten: tuple[str, ...] = ()
+    undo_until: float | None = None
     key: str = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -141,7 +145,15 @@ class Sighting(OrderSeen):
 
 
 _KEPT: Final = tuple(f.name for f in fields(Sighting) if f.init and f.name != "figures")
-_NOT_CONTENT: Final = ("at", "doubts", "touches", "consent")
+_NOT_CONTENT: Final = ("at", "doubts", "touches", "consent", "undo_until")
+
+
+def standing(sightings: Sequence[Sighting]) -> Sequence[Sighting]:
+    """Those that nobody has undone."""
+    undone = [(c.undoes, s.at) for s in sightings if (c := s.correction) is not None and c.undoes]
+    if not undone:
+        return sightings
+    return [s for s in sightings if not any(s.key == key and s.at <= at for key, at in undone)]
 
 
 def adds_nothing(known: Sequence[Sighting], new: Sighting) -> bool:
@@ -149,8 +161,10 @@ def adds_nothing(known: Sequence[Sighting], new: Sighting) -> bool:
 
     `known` are the order's sightings in order of arrival. A server that says 100, then 90, then 100 again
     means it, so what has no time of its own is compared with the last one of its source only. A person's
-    correction repeats one if nothing was said since; who releases or refuses means what is held now.
+    correction repeats one if nothing was said since; who releases or refuses means what is held now. What
+    was undone may be said again.
     """
+    known = standing(known)
     if new.correction is not None:
         settles = new.correction.release or new.correction.refuse
         last = known[-1] if known else None

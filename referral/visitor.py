@@ -77,11 +77,11 @@ class Visitor(Struct, omit_defaults=True):
 
     `visits` counts runs of page views with gaps under 30 minutes, `visit_at` is the start of the current
     one and `pages` the number of its page views; `trail` holds the last page views of all visits. `cart`
-    is the last cart seen on a page: `value` (decimal text), `currency`, `items`. `seen`, `dismissed` and
-    `accepted` list the rules whose invites were so in the current visit. `talked_at` is when the last
-    conversation was opened, `chat_failed_at` when a provider's chat did not come. `ordered_on` marks the page
-    that showed the last order, `order_seen_at` is when clew heard of it (`ordered_at` is the order's own
-    time), `shopped_at` the last time since then that a cart
+    is the last cart seen on a page: `value` (decimal text), `currency`, `items`; `cart_at` is when. `seen`,
+    `dismissed` and `accepted` list the rules whose invites were so in the current visit. `talked_at` is when
+    the last conversation was opened, `chat_failed_at` when a provider's chat did not come. `ordered_on` marks
+    the page that showed the last order, `order_seen_at` is when clew heard of it (`ordered_at` is the order's
+    own time), `shopped_at` the last time since then that a cart
     or the checkout was seen, `cart_on` the last paths on which a cart was read. `talk` is what the ledger
     holds of the last conversation, None where the ledger has not been asked; `read` is the id of the newest
     message that the visitor has read. `consent` is what shows its consent, at a site that asks: the source,
@@ -102,6 +102,7 @@ class Visitor(Struct, omit_defaults=True):
     touches: tuple[Touch, ...] = ()
     trail: tuple[Page, ...] = ()
     cart: Mapping[str, str] = {}
+    cart_at: float = 0.0
     seen: tuple[str, ...] = ()
     dismissed: tuple[str, ...] = ()
     accepted: tuple[str, ...] = ()
@@ -263,6 +264,7 @@ class CartSeen(Struct, frozen=True):
     def apply(self, visitor: Visitor, now: float) -> None:
         """The newest cart is the cart."""
         visitor.cart = dict(self.cart)
+        visitor.cart_at = now if self.cart else 0.0
         if self.cart:
             paths = (*(p for p in visitor.cart_on if p != self.path), self.path)
             visitor.cart_on = paths[-CART_PATHS:]
@@ -307,7 +309,7 @@ class Ordered(Struct, frozen=True):
         visitor.ordered_on = self.page or visitor.ordered_on
         visitor.order_seen_at = now
         visitor.shopped_at = 0.0
-        visitor.cart = {}
+        visitor.cart, visitor.cart_at = {}, 0.0
 
 
 class Talked(Struct, frozen=True):

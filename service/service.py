@@ -54,6 +54,7 @@ from .limits import Limits, Rate
 from .ordering.lost import LostOrders
 from .ordering.reading import PageReader
 from .ordering.recording import Ordering
+from .ordering.undoing import Undoing
 from .ordering.webhooks import Webhooks
 from .provider_hooks import ProviderHooks
 from .provider_pages import ProviderPages
@@ -190,6 +191,7 @@ class Service:
             self.sites.partner,
             self.worker.wake,
         )
+        self.undoing = Undoing(self.ledger, self.visits, self.events, self.clock, self.worker.wake)
         self.lost = LostOrders(self.ledger, self.visits)
         self.webhooks = Webhooks(self.ledger, self.ordering, self.events, self.clock)
         self._build_providers()

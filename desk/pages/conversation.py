@@ -19,7 +19,8 @@ from .auth import AgentContext, agent_form, anyone, login, login_page, logout, s
 from .inbox import close_many, common, hue, inbox, lines, short_name
 from .live import page_mark, stream
 from .render import canned, file, language_name, page
-from .trail import VisitorSummary, summary
+from .sale import sale_values
+from .trail import summary
 
 SHOWN_MESSAGES = 300
 
@@ -82,16 +83,11 @@ async def _talk(
         draft=draft,
         draft_id=secrets.token_urlsafe(16),
         most=at.site.settings.chat.message_length,
-        sale={"order_id": "", "total": "", "currency": _currency(seen), **(sale or {})},
+        **await sale_values(context, found, visitor, sale or {}),
         sale_problem=sale_problem,
         done=request.query_params.get("order", ""),
         **await common(context),
     )
-
-
-def _currency(seen: VisitorSummary | None) -> str:
-    value = next((text for name, text in seen.cart if name == "Value"), "") if seen is not None else ""
-    return value.rpartition(" ")[2] if " " in value else ""
 
 
 @signed_in
@@ -158,11 +154,16 @@ async def record(request: Request, context: AgentContext) -> Response:
     except OrderError as error:
         return await _talk(request, context, found, 422, sale=fields, sale_problem=f"Not recorded: {error}.")
     recorded = await context.at.service.ordering.record(
-        context.at.site, order, visitor=found.visitor, conversation=found.id, agent=context.session.agent
+        context.at.site,
+        order,
+        visitor=found.visitor,
+        conversation=found.id,
+        agent=context.session.agent,
+        undo=context.at.site.settings.chat.undo_seconds,
     )
     context.at.service.conversations.changed(found.site)
     new = "recorded" if recorded.held is None else "held"
-    outcome = new if recorded.created else "known"
+    outcome = new if recorded.counts else "known"
     return see_other(request, f"/conversations/{found.id}?order={outcome}#orders")
 
 

@@ -16,6 +16,7 @@ from starlette.responses import RedirectResponse, Response
 from ...chat.model import Entry
 from ...stores.ledger.agents import ONLINE_SECONDS
 from ...stores.ledger.inbox import INBOX_OPEN
+from ...stores.ledger.undoing import Bought
 from ...stores.watch import LIVE_SECONDS
 from ..context import RequestContext
 from .auth import AgentContext, agent_pairs, see_other, signed_in
@@ -31,12 +32,13 @@ _CLIENT = re.compile(r"[0-9a-f]{16}")
 @dataclass(frozen=True, slots=True)
 class Line:
     """A conversation in the inbox. `visitor` is the visitor's short name; `live` is whether it is on the site
-    now."""
+    now. `bought` is what it has ordered, if anything."""
 
     entry: Entry
     visitor: str
     hue: int
     live: bool
+    bought: Bought | None
 
 
 def short_name(visitor: str) -> str:
@@ -59,9 +61,16 @@ def _place(request: Request) -> tuple[int, str | None]:
 async def _lines(at: RequestContext, entries: Sequence[Entry]) -> list[Line]:
     visitors = [entry.conversation.visitor for entry in entries]
     seen = await at.service.visitors.seen_at(at.site.name, visitors, "desk") if visitors else {}
+    bought = await at.service.ledger.undoing.bought(at.site.name, visitors)
     now = at.service.clock.now()
     return [
-        Line(entry, short_name(visitor), hue(visitor), now - seen.get(visitor, 0) < LIVE_SECONDS)
+        Line(
+            entry,
+            short_name(visitor),
+            hue(visitor),
+            now - seen.get(visitor, 0) < LIVE_SECONDS,
+            bought.get(visitor),
+        )
         for entry, visitor in zip(entries, visitors, strict=True)
     ]
 

@@ -15,7 +15,7 @@ from ...orders.history import Order, project
 from ...orders.join import numbers_of
 from ...orders.model import Channel
 from ...orders.net import GROSS, NetRule, netted
-from ...orders.sighting import Sighting, adds_nothing
+from ...orders.sighting import Sighting, adds_nothing, standing
 from ...payouts.standing import standings
 from ...postbacks.approvals import verdict_doubt
 from ...postbacks.due import email_for, manual, reports
@@ -211,7 +211,7 @@ async def change_of(
     now: float,
 ) -> Change:
     """What these sightings, all of one order, make of it. `known` is the order as it is in the ledger."""
-    order = project(seen, placed)
+    order, counting = project(seen, placed), standing(seen)
     if known is not None and _is_named(known):
         # The number under which the order was reported to the partner.
         order = replace(order, number=known.number)
@@ -219,9 +219,9 @@ async def change_of(
     if not rule.is_gross:
         order = replace(order, net_rule=rule.to_json())
     channel, conversation = await terms.channel(order, known)
-    beside = await terms.beside(order, seen, known)
+    beside = await terms.beside(order, counting, known)
     counted, missing = netted(order, rule)
-    touches, linked = touches_of(order, seen), await terms.linked(order, seen, known)
+    touches, linked = touches_of(order, counting), await terms.linked(order, counting, known)
     inputs = Inputs(
         order_time=order.placed_at,
         decided_at=now,
@@ -232,7 +232,7 @@ async def change_of(
         channel=channel,
         sale=None if beside is None else sale_of(counted, beside),
         linked=linked,
-        suspicions=await terms.suspicions(order, seen, (*touches, *linked), known),
+        suspicions=await terms.suspicions(order, counting, (*touches, *linked), known),
     )
     networks = load_catalogue().networks
     kept = _kept(order, known, inputs)
@@ -265,6 +265,7 @@ async def change_of(
         at=now,
         known=known,
         seen=seen,
+        send_at=max((s.undo_until or 0.0 for s in counting), default=0.0),
     )
 
 
@@ -312,8 +313,8 @@ def _settlement(sighting: Sighting, before: StoredOrder | None) -> str:
     """How a sighting settles held postbacks, as text."""
     correction = sighting.correction
     by = correction.by if correction is not None else SERVER if sighting.of_server else "a later report"
-    if correction is not None and correction.refuse:
-        return f"refused by {by}"
+    if correction is not None and (correction.refuse or correction.undoes):
+        return f"{'refused' if correction.refuse else 'undone'} by {by}"
     if sighting.total is not None and before is not None and sighting.total != before.total:
         was = f"{before.total} {before.currency}"
         return f"corrected from {was} to {sighting.total} {sighting.currency} by {by}"

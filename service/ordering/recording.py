@@ -47,11 +47,12 @@ T = TypeVar("T")
 @dataclass(frozen=True, slots=True)
 class Recorded:
     """The result of a report. `created` is whether the order is new. `held` says why its partner is not
-    notified yet, or None."""
+    notified yet, or None. `counts` is whether the report is new and the order's amount is the one in it."""
 
     order: StoredOrder
     created: bool
     held: str | None
+    counts: bool = False
 
 
 class Ordering:
@@ -93,13 +94,15 @@ class Ordering:
         raw: str | None = None,
         at: float | None = None,
         consent: Consented | None = None,
+        undo: float = 0.0,
     ) -> Recorded:
         """Write a sighting, and the resulting order: its amounts and state, who earns it, and the postbacks
         due or held.
 
         `touches` are those of the visitor's cookie. `shown` is given for an order that a page showed; `at` is
         the time if it is in the past. `consent` is the visitor's consent in the page's request; without it,
-        that in its record. Raises the ledger's errors.
+        that in its record. For `undo` seconds it can be undone, and no partner is told of it. Raises the
+        ledger's errors.
         """
         now = self._clock.now()
         known = await self._visitor(site, visitor, touches)
@@ -113,6 +116,7 @@ class Ordering:
             touches=tuple(touch.to_json() for touch in _arrivals(site, known)),
             consent=consent or _kept_consent(site, known),
             doubts=await doubts_of(self._ledger.orders, site, seen, known, shown, now, agent),
+            undo_until=now + undo if undo else None,
         )
         terms = SiteCrediting(site, self._ledger, self._visits)
         entry = await self._book.add(sighting, terms, now, raw=raw)
@@ -134,10 +138,11 @@ class Ordering:
             await self._note_ordered(site, visitor, entry.after.placed_at, shown)
         if entry.before is None and not joined:
             doubt = held(entry.postbacks)
-            return Recorded(entry.after, True, None if doubt is None else doubt.text)
+            return Recorded(entry.after, True, None if doubt is None else doubt.text, True)
         after = await self._ledger.orders.at(entry.after.row) if joined else None
         held_for = await self._ledger.outbox.held(entry.after.row)
-        return Recorded(after or entry.after, entry.before is None, held_for)
+        counts = entry.added and entry.after.sources.get("total") == entry.sighting.key
+        return Recorded(after or entry.after, entry.before is None, held_for, counts)
 
     async def record_unnumbered(
         self,

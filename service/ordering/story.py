@@ -269,6 +269,8 @@ def _corrected(correction: Correction, sighting: Sighting) -> str:
         did.append("released the held postbacks")
     if correction.refuse:
         did.append("decided not to notify any partner")
+    if correction.undoes:
+        did.append("undid what an agent had recorded")
     return f"{correction.by} {' and '.join(did) or 'looked at it'}"
 
 

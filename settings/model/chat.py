@@ -53,3 +53,4 @@ class Chat(Model):
     message_length: int = Field(4000, ge=100, le=20000)
     messages_per_minute: int = Field(20, ge=1, le=600)
     per_agent: int = Field(3, ge=1, le=50)
+    undo_seconds: int = Field(60, ge=0, le=3600)

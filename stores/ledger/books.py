@@ -31,6 +31,7 @@ from .provider_talks import ProviderTalks
 from .second_factor import SecondFactors
 from .stories import Stories
 from .totals import Totals
+from .undoing import Undoing
 
 
 class Ledger:
@@ -42,6 +43,7 @@ class Ledger:
         self.histories = Histories(self.db)
         self.stories = Stories(self.db)
         self.totals = Totals(self.db)
+        self.undoing = Undoing(self.db)
         self.calls = Calls(self.db)
         self.commissions = Commissions(self.db)
         self.payouts = Payouts(self.db)

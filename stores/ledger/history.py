@@ -18,12 +18,13 @@ from ...credit.inputs import Inputs
 from ...credit.terms import Policy
 from ...orders.doubt import Doubt
 from ...orders.history import Order
+from ...orders.model import OrderError
 from ...orders.money import amount_text
 from ...orders.sighting import Sighting, plain
 from ...payouts.account import Standing, Verdict
 from ...payouts.standing import reason
 from ...postbacks.approvals import NOBODY_ASKS, with_verdicts
-from ...postbacks.due import VERDICTS, Plan, plan
+from ...postbacks.due import NEW, VERDICTS, Plan, plan
 from ...postbacks.model import Postback, Report
 from .adding import Additions, NumberOf
 from .commissions import credit_order
@@ -85,7 +86,7 @@ class Change:
     the ledger that turned out to be the same one. `standings` is what each partner earns by the order now.
     `able` says of an approval or a refusal why its network gets no call. `dropped` is a sighting in whose
     place the new one is kept. `frozen`: credit and commissions stay as they are, and what is held is held for
-    what the order is now."""
+    what the order is now. Nothing is due before `send_at`: until then what was recorded can be undone."""
 
     site: str
     sighting: Sighting | None
@@ -110,6 +111,7 @@ class Change:
     able: Callable[[Report], Doubt | None] = lambda _: NOBODY_ASKS
     dropped: Stored | None = None
     frozen: bool = False
+    send_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +253,11 @@ class Histories:
         planned = with_verdicts(rows, planned, decided, change.able)
         if change.frozen:
             planned = await _rewritten(tx, rows, planned)
-        return await plan_with(tx, new, order, change.site, planned, change.at)
+        if _is_told(change.sighting, planned):
+            raise OrderError(
+                f"order {change.order.number}: its partner was notified meanwhile; correct it instead"
+            )
+        return await plan_with(tx, new, order, change.site, planned, change.at, change.send_at)
 
     async def _merge(self, tx: Connection, change: Change, other: Known, row: int) -> None:
         """Another order turned out to be this one: its sightings are this one's, and a
@@ -313,6 +319,13 @@ class Histories:
         """All postbacks of an order, by partner in the order of their sequence."""
         async with self._db.read() as connection:
             return await postbacks_of(connection, row)
+
+
+def _is_told(sighting: Sighting | None, planned: Plan) -> bool:
+    """Whether a partner would be told that something is undone."""
+    correction = None if sighting is None else sighting.correction
+    undoes = correction is not None and bool(correction.undoes)
+    return undoes and any(one.report.event != NEW for one in planned.added)
 
 
 async def _changed(tx: Connection, change: Change, known: Known, values: Mapping[str, Any]) -> int:

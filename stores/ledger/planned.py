@@ -49,10 +49,17 @@ async def apply_plan(tx: Connection, row: int, site: str, planned: Plan, now: fl
 
 
 async def plan_with(
-    tx: Connection, new: Additions, order: int | NumberOf, site: str, planned: Plan, now: float
+    tx: Connection,
+    new: Additions,
+    order: int | NumberOf,
+    site: str,
+    planned: Plan,
+    now: float,
+    send_at: float = 0.0,
 ) -> tuple[Postback, ...]:
     """Write a plan, except for the postbacks that it adds, which are `new` rows. The order of those has
-    number 0 here if it is new, too."""
+    number 0 here if it is new, too. Nothing of it is due before `send_at`."""
+    due = max(now, send_at)
     if planned.superseded:
         await tx.execute(
             update(postbacks_table)
@@ -61,16 +68,17 @@ async def plan_with(
         )
     for one in planned.changed:
         ended = now if one.state == "refused" else None
-        state = {"state": one.state, "hold": one.hold, "why": one.why, "next_at": now, "finished_at": ended}
+        state = {"state": one.state, "hold": one.hold, "why": one.why, "next_at": due, "finished_at": ended}
         await tx.execute(update(postbacks_table).where(_C.id == one.id).values(**state))
-    added = [_added(0 if isinstance(order, NumberOf) else order, site, p, now) for p in planned.added]
+    row = 0 if isinstance(order, NumberOf) else order
+    added = [_added(row, site, p, now, due) for p in planned.added]
     for postback in added:
         values = {name: getattr(postback, name) for name in _COLUMNS}
         new.add(postbacks_table, values | {"report": postback.report.to_json(), "order": order})
     return (*planned.changed, *added)
 
 
-def _added(row: int, site: str, planned: Planned, now: float) -> Postback:
+def _added(row: int, site: str, planned: Planned, now: float, due: float) -> Postback:
     return Postback(
         # Also the `webhook-id`: the receiver's key against repeats, the same over all attempts.
         id=f"pb_{secrets.token_hex(10)}",
@@ -82,7 +90,7 @@ def _added(row: int, site: str, planned: Planned, now: float) -> Postback:
         report=planned.report,
         state=planned.state,
         attempts=0,
-        next_at=now,
+        next_at=due,
         lease_until=None,
         last_answer=None,
         created_at=now,

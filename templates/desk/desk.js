@@ -29,6 +29,12 @@ function tick() {
     const shown = span(now - Number(node.dataset.since));
     if (node.textContent !== shown) node.textContent = shown;
   }
+  for (const node of document.querySelectorAll("[data-until]")) {
+    const left = Number(node.dataset.until) - now;
+    node.textContent = span(left);
+    // What can be undone until then, can be undone no more.
+    if (left <= 0) node.closest("form")?.remove();
+  }
   for (const node of document.querySelectorAll("[data-late]")) {
     node.classList.toggle("late", now > Number(node.dataset.late));
   }
@@ -40,7 +46,8 @@ function merge(region, fresh) {
   const old = new Map([...region.children].filter((c) => c.id).map((c) => [c.id, c]));
   const children = [...fresh.children].map((child) => {
     const same = child.id ? old.get(child.id) : undefined;
-    if (same !== undefined && same.isEqualNode(child)) return same;
+    // A countdown differs each time, and somebody may be choosing a reason in it.
+    if (same !== undefined && (same.isEqualNode(child) || same.matches(".undo"))) return same;
     if (same === undefined && region.matches(".messages")) child.classList.add("new");
     return document.importNode(child, true);
   });
