@@ -16,6 +16,7 @@
 #                     --stores network their links are cut
 #   make networks     writes the table of docs/networks.md from the catalogue
 #   make roles        writes the table of roles in docs/operations.md from desk/roles.py
+#   make scripts      writes the scripts that browsers get, templates/built/, from their sources
 #   make pins         renews requirements-dev.txt and requirements-mitmproxy.txt from pyproject.toml
 
 BIN = .venv/bin
@@ -23,7 +24,7 @@ BIN = .venv/bin
 # Programs are started often here: compiled code is kept.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-once shots test check bench fuzz soak crash setup networks roles pins
+.PHONY: demo demo-once shots test check bench fuzz soak crash setup networks roles scripts pins
 .DELETE_ON_ERROR:
 
 demo: setup
@@ -69,6 +70,9 @@ networks: setup
 
 roles: setup
 	PYTHONPATH=tests/support $(BIN)/python -m roles_table
+
+scripts: setup
+	PYTHONPATH=tests/support $(BIN)/python -m built_scripts
 
 setup: .venv/.done
 

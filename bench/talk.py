@@ -36,6 +36,7 @@ from pinned import (
 from report import Section, table
 from sqlalchemy import select
 from visitors import visitor_cookie
+from widget import widget_gzip_kb
 from workloads import HOST, write_shop
 
 VISITORS, AGENTS = 2000, 50
@@ -92,6 +93,7 @@ def bench_talk(options: Options) -> Section:
         "its writer's own. None was lost, doubled or out of order."
     )
     columns = ("clew", "median ms", "p99 ms", "longest ms", "messages", "idle, of a core", "busy, of a core")
+    figures |= widget_gzip_kb(options)
     return Section(figures, table("Conversations", how, columns, rows))
 
 

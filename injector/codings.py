@@ -390,3 +390,11 @@ def negotiate(accept_encoding: bytes | None) -> Coding:
     if not accept_encoding or len(accept_encoding) > 256:  # the longest of browsers has 30 bytes
         return "identity"
     return _negotiated(accept_encoding)
+
+
+def takes_gzip(accept_encoding: bytes | None) -> bool:
+    """Whether the client accepts gzip, which it has to say (RFC 9110 §12.5.3); `accept_encoding` as above."""
+    if not accept_encoding or len(accept_encoding) > 256:
+        return False
+    weights = _weights(accept_encoding.decode("latin-1"))
+    return weights.get("gzip", weights.get("*", 0.0)) > 0

@@ -25,8 +25,8 @@
   // The shop may call this at any time. Before the loader runs, it sets window.clewConsent.
   const chosen = (state) => ["granted", "denied"].includes(state) && { ...consent, choice: state };
   consent = chosen(window.clewConsent) || undefined;
-  (window.clew ??= {}).consent = (state) => update(chosen(state));
-  function update(message, from) {
+  (window.clew ??= {}).consent = (state) => agree(chosen(state));
+  function agree(message, from) {
     if (!message) return;
     consent = { ...consent, ...message };
     landing = from ?? landing;
@@ -67,7 +67,7 @@
       if (landing === from) landing = undefined;
       if (current !== view) return;
       if (answer.consent) {
-        watcher ??= import(base + "c.js").then((c) => c.watch(update));
+        watcher ??= import(base + "c.js").then((c) => c.watch(agree));
         watcher.then((watch) => watch(answer.consent, jar)).catch(() => {});
       }
       if (answer.carry) load("k.js", (k) => k.carry(answer.carry));
@@ -78,8 +78,13 @@
       }
       if (answer.retry_after > 0) timer = setTimeout(ask, Math.min(Math.max(answer.retry_after, 1) * 1000, LONGEST));
       if (!widget && !["show", "invite"].includes(answer.action)) return;
-      widget ??= await import(base + "w.js?" + answer.language);
-      if (current === view) widget.update(base, view, answer);
+      // Once, whatever languages follow; after a failure again.
+      widget ??= import(base + "w.js?" + answer.language).catch((error) => {
+        widget = undefined;
+        throw error;
+      });
+      const { update } = await widget;
+      if (current === view) update(base, view, answer);
     } catch {
       if (current !== view || failed) return;
       failed = true;

@@ -4,6 +4,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from ...injector.codings import takes_gzip
 from ...templates import (
     Script,
     carry_script,
@@ -21,17 +22,21 @@ from ..guard import Refused, api
 
 def _script(request: Request, at: RequestContext, script: Script) -> Response:
     # The URLs never change: browsers revalidate after an hour, and usually get a 304.
-    etags = request.headers.get("if-none-match", "")
+    known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
+    zipped = takes_gzip(",".join(request.headers.getlist("accept-encoding")).encode("latin-1"))
     headers = {
         "cache-control": f"{'private' if at.origin.host_forwarded else 'public'}, max-age=3600",
-        "etag": script.etag,
+        "etag": script.gzipped_etag if zipped else script.etag,
+        "vary": "accept-encoding",
         "content-type": "text/javascript; charset=utf-8",
         "x-content-type-options": "nosniff",
         "cross-origin-resource-policy": "same-origin",
     }
     # Weak comparison (RFC 9110 §13.1.2), since proxies that compress the file make its tag weak.
-    if script.etag in (t.strip().removeprefix("W/") for t in etags.split(",")):
+    if headers["etag"] in known:
         return Response(status_code=304, headers=headers)
+    if zipped:
+        return Response(script.gzipped, headers={**headers, "content-encoding": "gzip"})
     return Response(script.body, headers=headers)
 
 

@@ -383,3 +383,17 @@ async def test_read_messages_are_reported_once_they_are_visible(clew: FakeClew, 
     await clew.until(lambda: clew.events)
     newest = clew.messages[-1]["id"]
     assert clew.events == [{"kind": "read", "message": newest}]
+
+
+async def test_a_page_that_changes_its_language_gets_the_texts_of_the_other(
+    clew: FakeClew, page: Page
+) -> None:
+    await page.goto(clew.url)
+    await expect(page.get_by_role("button", name="Ask us")).to_be_visible()
+    clew.answer = SHOW | {"language": "fi"}
+    await page.evaluate("history.pushState(null, '', '/two')")
+    await expect(page.get_by_role("button", name="Kysy meiltä")).to_be_visible()
+    clew.answer = SHOW
+    await page.evaluate("history.pushState(null, '', '/three')")
+    await expect(page.get_by_role("button", name="Ask us")).to_be_visible()
+    assert clew.requests.count(f"GET {PREFIX}w.js") == 2

@@ -1,10 +1,12 @@
 """The scripts as bytes: what caches and policies hold on to."""
 
+import gzip
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from built_scripts import BUILT, built
 from clew import templates
 
 SOURCES = sorted(Path(templates.__file__).parent.glob("*.js")) + sorted(
@@ -37,9 +39,27 @@ def test_the_scripts_have_entity_tags_of_their_own() -> None:
 
 
 def test_the_loader_is_small_and_plain_ascii() -> None:
-    body = templates.loader().body
-    assert len(body) <= 5463
-    assert body.isascii()
+    script = templates.loader()
+    assert len(script.gzipped) <= 2.5 * 1024
+    assert script.body.isascii()
+
+
+@pytest.mark.parametrize("language", templates.LANGUAGES)
+def test_loader_widget_and_invite_are_small_together(language: str) -> None:
+    together = templates.loader().gzipped, templates.widget(language).gzipped
+    assert sum(map(len, together)) <= 16 * 1024
+
+
+def test_what_is_served_was_built_from_the_sources() -> None:
+    """`make scripts` builds it."""
+    served = {path.name: path.read_text(encoding="utf-8") for path in BUILT.iterdir()}
+    assert served == dict(built())
+
+
+def test_a_compressed_script_is_the_same_script() -> None:
+    for script in (templates.loader(), templates.widget("fr")):
+        assert gzip.decompress(script.gzipped) == script.body
+        assert script.etag != script.gzipped_etag
 
 
 @pytest.mark.parametrize("language", templates.LANGUAGES)

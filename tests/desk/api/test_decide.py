@@ -361,6 +361,22 @@ async def test_loader_and_widget_are_constant_and_revalidate(browser: httpx2.Asy
             assert (again.status_code, again.content) == (304, b"")
 
 
+async def test_the_widget_is_compressed_for_who_takes_it_in_the_language_of_the_page(
+    browser: httpx2.AsyncClient,
+) -> None:
+    for query, language in (("?fi", "fi"), ("", "en"), ("?%00", "en")):
+        packed = await browser.get(f"w.js{query}", headers={"accept-encoding": "br;q=1, gzip;q=0.5"})
+        plain = await browser.get(f"w.js{query}", headers={"accept-encoding": "identity, gzip;q=0"})
+        assert packed.headers["content-encoding"] == "gzip"
+        assert "content-encoding" not in plain.headers
+        assert packed.text == plain.text == templates.widget(language).body.decode()
+        assert packed.headers["vary"] == plain.headers["vary"] == "accept-encoding"
+        etag = packed.headers["etag"]
+        assert etag != plain.headers["etag"]
+        again = await browser.get(f"w.js{query}", headers={"accept-encoding": "gzip", "if-none-match": etag})
+        assert again.status_code == 304
+
+
 async def test_the_loaders_address_answers_also_where_clew_is_switched_off(tmp_path: Path) -> None:
     """injection 5.7: pages with the tag may lie in caches for months; they get a script that does nothing."""
     database = f"sqlite:{tmp_path / 'clew.db'}"

@@ -1,0 +1,1 @@
+export async function carry({cart:e,token:t}){e==="shopify"&&await shopify(t)}async function shopify(e){const t=window.Shopify?.routes?.root??"/",n=await(await fetch(t+"cart.js")).json();if(n.attributes?.clew===e)return;await fetch(t+"cart/update.js",{method:"POST",headers:{"Content-Type":"application/json"},body:JSON.stringify({attributes:{clew:e}})})}
