@@ -7,6 +7,7 @@ from ..chat.hub import Hub, desk_topic, talk_topic, visit_topic, visitor_topic
 from ..postbacks.model import STUCK
 from ..referral.visitor import Visitor
 from .ledger.books import Ledger
+from .ledger.tail import Tail
 from .talks import Talks
 from .visits import Visits, VisitsError
 
@@ -53,7 +54,8 @@ class Watch:
         self._refresh = refresh
         self._failed = failed
         self._answered = answered
-        self._last: int | None = None  # the message up to which was looked
+        self._tail = Tail(ledger.db)
+        self._turn = asyncio.Lock()  # to read it
         # The message after which the records do not tell of all; None where they do.
         self._unnoted: int | None = None
         self._kept = 0  # up to where we have told the store that its records tell of all
@@ -91,15 +93,14 @@ class Watch:
                 self._fail(error)
 
     async def glance(self) -> None:
-        """Look for new messages alone."""
+        """Look for new messages alone. Raises LedgerError."""
         self._glanced = await self._ledger.db.changed() or self._glanced
-        if self._last is not None and not self._behind and not self._missed:
-            await self._tell_written()
+        await self._tell_written()
 
     async def look(self) -> None:
         """Look once."""
         missed = self._missed and len(self._hub) > 0
-        if await self._ledger.db.changed() or self._glanced or self._last is None or self._behind:
+        if await self._ledger.db.changed() or self._glanced or not self._tail.is_begun or self._behind:
             self._glanced = False
             await self._look_at_ledger(notify=not missed)
         self._answered()
@@ -114,18 +115,19 @@ class Watch:
             await self._look_at_visits()
 
     def _fail(self, error: Exception) -> None:
-        self._missed, self._last, self._asked = True, None, False
+        self._missed, self._tail.is_begun, self._asked = True, False, False
         self._failed(error)
 
     async def _look_at_ledger(self, *, notify: bool = True) -> None:
-        books, hub = self._ledger.conversations, self._hub
+        hub = self._hub
         await self._refresh()
-        if self._last is None:
-            self._last = await books.last_message()
-        await self._catch_up(self._last)
+        async with self._turn:
+            if not self._tail.is_begun:
+                await self._tail.begin()
+        await self._catch_up(self._tail.newest)
         await self._tell_written(notify=notify)
         await self._bring_up()
-        await self._keep_noted(self._last)
+        await self._keep_noted(self._tail.settled)
         # Whoever takes a conversation writes no message, nor does an order that is held.
         for gone in [site for site in self._versions if site not in self._sites]:
             del self._versions[gone]
@@ -137,21 +139,27 @@ class Watch:
                     hub.notify(desk_topic(site))
                 self._versions[site] = version
 
+    @property
+    def settled(self) -> int:
+        """The message up to which all were written that ever will be, as far as this process has read."""
+        return self._tail.settled
+
     async def _tell_written(self, *, notify: bool = True) -> None:
         """Tell the streams of what was written since the last time."""
-        while self._last is not None and (
-            written := await self._ledger.conversations.written_after(self._last)
-        ):
-            if not self._fresh:
-                self._fresh_after = self._last
-            for one in written:
-                if one.visitor:  # else it is in another company's chat, and nobody knows whose it is
-                    self._fresh[one.site, one.visitor] = one.message
-                if notify:
-                    self._hub.notify(visitor_topic(one.site, one.visitor))
-                    self._hub.notify(talk_topic(one.site, one.conversation))
-                    self._hub.notify(desk_topic(one.site))
-            self._last = written[-1].message
+        async with self._turn:
+            is_at_end = False
+            while not is_at_end:
+                if not self._fresh:
+                    self._fresh_after = self._tail.settled
+                written = await self._tail.read()
+                is_at_end = self._tail.is_at_end
+                for one in written:
+                    if one.visitor:  # else it is in another company's chat, and nobody knows whose it is
+                        self._fresh[one.site, one.visitor] = one.message
+                    if notify:
+                        self._hub.notify(visitor_topic(one.site, one.visitor))
+                        self._hub.notify(talk_topic(one.site, one.conversation))
+                        self._hub.notify(desk_topic(one.site))
 
     def visits_are_back(self) -> None:
         """The visit store has failed, and answers again. It may have lost what was written last, and then

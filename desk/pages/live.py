@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
@@ -29,14 +29,15 @@ SHOWN_TALKS, OWN_TALKS = 8, 20
 """Most conversations of one page, and most of an agent's own, whose messages a stream brings."""
 
 PARTS = ("inbox", "page")
-_MARK = re.compile(r"([0-9]{1,18})\.([0-9a-f]{0,40})\.([0-9a-f]{0,40})")
+_MARK = re.compile(r"([0-9]{1,18})((?:-[0-9a-f]{8}:[0-9]{1,18}){0,64})\.([0-9a-f]{0,40})\.([0-9a-f]{0,40})")
 
 
 async def page_mark(at: RequestContext, conversation: str | None = None) -> str:
-    """What a page gives to its stream, so that this tells what is newer: the id of the last message, and
-    stamps of the inbox and of the rest. Taken before the page is built."""
-    last = await at.service.ledger.conversations.last_message()
-    return f"{last}.{await _inbox_stamp(at)}.{await _page_stamp(at, conversation)}"
+    """What a page gives to its stream, so that this tells what is newer: a message after which there may be
+    others that the page does not show, and stamps of the inbox and of the rest. Taken before the page is
+    built."""
+    await at.service.watch.glance()
+    return f"{at.service.watch.settled}.{await _inbox_stamp(at)}.{await _page_stamp(at, conversation)}"
 
 
 async def _inbox_stamp(at: RequestContext) -> str:
@@ -57,8 +58,41 @@ async def _page_stamp(at: RequestContext, conversation: str | None) -> str:
     return _stamp([found.state, found.agent, *visit_mark(visitor, at.service.clock.now())])
 
 
-def _stamp(parts: Sequence[object]) -> str:
-    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=6).hexdigest()
+def _stamp(parts: Sequence[object], size: int = 6) -> str:
+    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=size).hexdigest()
+
+
+class Told:
+    """Up to where the messages of conversations were told: of each to `after`, of some to a later one. The
+    messages of one conversation are written in the order of their ids, those of several may not be."""
+
+    def __init__(self, after: int, later: Mapping[str, int]) -> None:
+        self.after = after
+        self._later = dict(later)
+
+    @classmethod
+    def of(cls, mark: str) -> "tuple[Told, str, str] | None":
+        """That of a mark, and its stamps."""
+        if (found := _MARK.fullmatch(mark)) is None:
+            return None
+        pairs = (one.split(":") for one in found[2].split("-")[1:])
+        return cls(int(found[1]), {key: int(last) for key, last in pairs}), found[3], found[4]
+
+    def __str__(self) -> str:
+        return "".join([str(self.after), *(f"-{key}:{last}" for key, last in self._later.items())])
+
+    def has(self, conversation: str, message: int) -> bool:
+        """Whether a message was told."""
+        return message <= max(self.after, self._later.get(_stamp([conversation], 4), 0))
+
+    def tell(self, conversation: str, message: int) -> None:
+        """A message is told, and all before it in its conversation."""
+        self._later[_stamp([conversation], 4)] = message
+
+    def all_to(self, message: int) -> None:
+        """All messages up to this one were told."""
+        self.after = max(self.after, message)
+        self._later = {key: last for key, last in self._later.items() if last > self.after}
 
 
 class DeskReader:
@@ -70,13 +104,13 @@ class DeskReader:
     """
 
     def __init__(
-        self, context: AgentContext, shown: Sequence[Conversation], mark: tuple[str, str], after: int
+        self, context: AgentContext, shown: Sequence[Conversation], mark: tuple[str, str], told: Told
     ) -> None:
         self._context = context
         self._at = context.at
         self._shown = shown
         self._mark = mark
-        self._after = after
+        self._told = told
         self._talks: frozenset[str] = frozenset(one.id for one in shown)
         self._topics = {talk_topic(one.site, one.id) for one in shown}
         self._session_at = -math.inf
@@ -92,6 +126,8 @@ class DeskReader:
     async def __call__(self, listener: Listener) -> Sequence[bytes]:
         """The events since the last call. Raises StreamEnd."""
         woken, clock = listener.taken(), asyncio.get_running_loop().time
+        if self._session_at == -math.inf:
+            woken |= self._topics  # what was written since the page was made
         if clock() - self._session_at >= LOOK_SECONDS:
             await self._require_session()
             self._session_at, woken = clock(), woken | {desk_topic(self._at.site.name)}
@@ -113,11 +149,15 @@ class DeskReader:
         await service.presence.seen(self._context.session.agent)
 
     async def _messages(self) -> list[bytes]:
-        found = await self._at.service.ledger.conversations.following(sorted(self._talks), self._after)
+        # Before the reading: what is settled by now is seen by it.
+        settled = self._at.service.watch.settled
+        found = await self._at.service.ledger.conversations.following(sorted(self._talks), self._told.after)
         events = []
         for conversation, message in found:
-            self._after = message.id
-            events.append(event("message", json.dumps(_message(conversation, message)), self._id))
+            if not self._told.has(conversation, message.id):
+                self._told.tell(conversation, message.id)
+                events.append(event("message", json.dumps(_message(conversation, message)), self._id))
+        self._told.all_to(settled)
         return events
 
     async def _changes(self, listener: Listener) -> list[bytes]:
@@ -144,7 +184,7 @@ class DeskReader:
 
     @property
     def _id(self) -> str:
-        return ".".join([str(self._after), *self._mark])
+        return ".".join([str(self._told), *self._mark])
 
 
 def _message(conversation: str, message: Message) -> dict[str, Any]:
@@ -172,9 +212,9 @@ async def stream(request: Request, at: RequestContext) -> Response:
     asked = [one[:64] for one in query.getlist("conversation")[:SHOWN_TALKS] if one]
     shown = [found for one in asked if (found := await books.get(at.site.name, one)) is not None]
     # After a reconnect, Last-Event-ID is newer than the mark in the URL.
-    mark = _MARK.fullmatch(request.headers.get("last-event-id") or query.get("mark", ""))
-    last, told = (int(mark[1]), (mark[2], mark[3])) if mark else (await books.last_message(), ("", ""))
-    reader = DeskReader(context, shown, told, last)
+    mark = Told.of(request.headers.get("last-event-id") or query.get("mark", ""))
+    told, *stamps = mark or (Told(service.watch.settled, {}), "", "")
+    reader = DeskReader(context, shown, (stamps[0], stamps[1]), told)
 
     def hold() -> AbstractContextManager[object]:
         held = ExitStack()

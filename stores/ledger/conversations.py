@@ -75,6 +75,14 @@ _OWN_NEWEST = (
     .limit(1)
 )
 _LATEST, _LATEST_LOCKED = Prepared(_OWN_NEWEST), Prepared(_OWN_NEWEST.with_for_update())
+_GOING_ON = Prepared(
+    select(*CONVERSATION)
+    .where(
+        conversations.c.id == _OWN_NEWEST.with_only_columns(conversations.c.id).scalar_subquery(),
+        or_(conversations.c.state == "open", conversations.c.updated_at >= bindparam("since", type_=Float)),
+    )
+    .with_for_update()
+)
 _AT = select(*CONVERSATION).where(
     conversations.c.site == bindparam("site"), conversations.c.id == bindparam("conversation")
 )
@@ -99,7 +107,7 @@ _FOLLOWING = Prepared(
     .order_by(messages.c.id)
     .limit(bindparam("limit", type_=Integer))
 )
-_LATER = Prepared(
+LATER = Prepared(
     select(messages.c.id, conversations.c.site, conversations.c.visitor, messages.c.conversation)
     .join(conversations, conversations.c.id == messages.c.conversation)
     .where(messages.c.id > bindparam("after"))
@@ -257,13 +265,20 @@ class Conversations:
         """
 
         async def work(tx: Connection) -> Added:
-            await tx.lock(f"talk {site} {visitor}")
-            sent = {"site": site, "visitor": visitor, "client_id": client_id}
-            repeat = (await tx.execute(_REPEAT, sent)).first()
-            if repeat is not None:
-                first = message_of(repeat[1:])
-                return Added(await _found(tx, site, repeat.conversation), first, created=False)
-            found = await _latest(tx, site, visitor, lock=True)
+            whose = {"site": site, "visitor": visitor}
+            row = (await tx.execute(_GOING_ON, whose | {"since": now - REOPEN_SECONDS})).first()
+            found = None if row is None else conversation_of(row)
+            if found is None:
+                # Nothing is locked yet. Of several first messages one begins the conversation.
+                await tx.lock(f"talk {site} {visitor}")
+                repeat = (await tx.execute(_REPEAT, whose | {"client_id": client_id})).first()
+                if repeat is not None:
+                    first = message_of(repeat[1:])
+                    return Added(await _found(tx, site, repeat.conversation), first, created=False)
+                # Locked, so that the numbers of the new one's messages are higher than all of this one.
+                found = await _latest(tx, site, visitor, lock=True)
+            elif (repeated := await _sent(tx, found, client_id)) is not None:
+                return Added(found, repeated, created=False)
             opened = found is None or found.state == "closed"
             if found is None or (opened and now - found.updated_at > REOPEN_SECONDS):
                 opening()
@@ -458,11 +473,6 @@ class Conversations:
 
         return await self._db.transact(work)
 
-    async def last_message(self) -> int:
-        """The id of the newest message of all sites."""
-        async with self._db.read() as connection:
-            return int(await connection.scalar(select(func.coalesce(func.max(messages.c.id), 0))) or 0)
-
     async def of_agent(self, site: str, agent: str, limit: int) -> tuple[str, ...]:
         """The ids of the open conversations that an agent has, the newest ones."""
         mine = {"site": site, "agent": agent, "limit": limit}
@@ -470,18 +480,33 @@ class Conversations:
         return tuple(row.id for row in rows)
 
     async def following(self, conversations: Sequence[str], after: int) -> tuple[tuple[str, Message], ...]:
-        """The next messages of several conversations, at most 500, each with its conversation's id."""
-        given = {f"conversation{place}": one for place, one in enumerate(conversations)}
-        rows = await self._db.query(executing(_of_several(len(conversations)), given | {"after": after}))
-        return tuple((row[0], message_of(row[1:])) for row in rows)
+        """The messages of several conversations after one, each with its conversation's id."""
+        statement, given = _of_several(len(conversations)), dict[str, Any]()
+        given |= {f"conversation{place}": one for place, one in enumerate(conversations)}
+
+        async def work(connection: Connection) -> tuple[tuple[str, Message], ...]:
+            found: list[Any] = []
+            more = True
+            while more:
+                last = found[-1].id if found else after
+                rows = (await connection.execute(statement, given | {"after": last})).all()
+                found += rows
+                more = len(rows) == PAGE
+            return tuple((row[0], message_of(row[1:])) for row in found)
+
+        return await self._db.query(work)
 
     async def written_after(self, message: int) -> Sequence[Written]:
         """The conversations in which something was written after a message, of the next 500 messages; each
         once, in the order of its last one."""
-        rows = (await self._db.query(executing(_LATER, {"after": message}))).all()
-        newest = {row.conversation: row for row in rows}
-        found = [Written(row.id, row.site, row.visitor, row.conversation) for row in newest.values()]
-        return sorted(found, key=lambda one: one.message)
+        return written_in((await self._db.query(executing(LATER, {"after": message}))).all())
+
+
+def written_in(rows: Sequence[Any]) -> Sequence[Written]:
+    """The conversations of rows of `LATER`, each once, in the order of its last one."""
+    newest = {row.conversation: row for row in rows}
+    found = [Written(row.id, row.site, row.visitor, row.conversation) for row in newest.values()]
+    return sorted(found, key=lambda one: one.message)
 
 
 def new_id() -> str:
@@ -581,8 +606,6 @@ async def _add(
 ) -> Message:
     row: dict[str, Any] = {"conversation": conversation.id, "author": author, "agent": agent, "text": text}
     row |= {"client_id": client_id, "at": now}
-    # Whoever reads on from the last id that it saw may miss none: ids become visible in their order.
-    await tx.lock("messages")
     number = (await tx.execute(_ADD, row)).scalar()
     await tx.announce()
     return Message(number, author, agent, text, now)

@@ -49,7 +49,7 @@ _AGAIN: Final = frozenset({"40001", "40P01"})
 _CANCELED: Final = "57014"  # query_canceled, also by statement_timeout
 _RECONNECT_SECONDS: Final = 2.0
 _GATHER_SECONDS: Final = 0.02
-_ANNOUNCE = select(func.pg_notify(CHANNEL, ""))
+_ANNOUNCE = f"NOTIFY {CHANNEL}"
 _TIME = text("SELECT extract(epoch FROM clock_timestamp())::float8")
 # Grows with whatever is written in the whole cluster.
 _WRITTEN = text("SELECT pg_current_wal_insert_lsn()::text")
@@ -78,6 +78,8 @@ class PostgresDatabase(Database):
         self._heard = asyncio.Event()
         self._listener: asyncio.Task[None] | None = None
         self._may_listen = False
+        self._unannounced = False
+        self._announcing: asyncio.Task[None] | None = None
 
     async def open(self) -> tuple[str | None, str]:
         """See `Database`. Of processes that start together one builds the tables."""
@@ -111,6 +113,8 @@ class PostgresDatabase(Database):
     async def close(self) -> None:
         """See `Database`."""
         self._may_listen = False
+        if self._announcing is not None:
+            await asyncio.wait({self._announcing})
         if self._listener is not None:
             self._listener.cancel()
             await asyncio.wait({self._listener})
@@ -233,9 +237,27 @@ class PostgresDatabase(Database):
                 if _code(error) in _AGAIN:
                     raise _UndoneError(error) from error
                 raise
+            if transaction.is_news:
+                self._announce()
             return result
 
         return await self._used(use)
+
+    def _announce(self) -> None:
+        """Tell other processes that a message was committed, all of one moment together, by a statement of
+        its own: a transaction with NOTIFY waits for all others with it, each until its commit is on the
+        disk. If this process ends before, they find the message at their next look."""
+        self._unannounced = True
+        if self._announcing is None or self._announcing.done():
+            self._announcing = asyncio.create_task(self._announce_all(), name="clew-ledger-announce")
+
+    async def _announce_all(self) -> None:
+        with suppress(SQLAlchemyError, LedgerError, TimeoutError):
+            while self._unannounced:
+                self._unannounced = False
+                async with asyncio.timeout(WRITE_SECONDS):
+                    await self._used(lambda session: session.script(_ANNOUNCE))
+                await asyncio.sleep(_GATHER_SECONDS)
 
     async def _used(self, use: Callable[[Session], Coroutine[Any, Any, T]]) -> T:
         """What comes of a session. A transaction that is left open is rolled back; a session whose statement
@@ -332,6 +354,7 @@ class _Transaction(_Statements):
     """A transaction, which begins with its first statement."""
 
     _begun = False
+    is_news = False  # a message was written
 
     async def execute(self, statement: Executable | Prepared, parameters: Parameters | None = None) -> Any:
         await self._begin()
@@ -357,7 +380,7 @@ class _Transaction(_Statements):
         await self._begin("; ".join(f"SELECT {how}({_lock_key(name)})" for name in names))
 
     async def announce(self) -> None:
-        await self.execute(_ANNOUNCE)
+        self.is_news = True
 
     async def commit(self) -> None:
         """Raises DBAPIError."""

@@ -35,6 +35,7 @@ from clew.stores.ledger.prepared import Compiled, Prepared
 from clew.stores.ledger.reports import OrderFilter, Reports
 from clew.stores.ledger.retention import Retention
 from clew.stores.ledger.stories import Stories
+from clew.stores.ledger.tail import Tail
 from clew.stores.ledger.totals import Totals, Weeks
 from recorded import put_order
 from sqlalchemy import Connection, event, text
@@ -200,7 +201,7 @@ FOUND_BY_AN_INDEX: dict[str, Ask] = {
     "closed": lambda db: Inbox(db).closed("shop"),
     "crowds": lambda db: Inbox(db).crowds("shop"),
     "conversations of a visitor": lambda db: Inbox(db).of_visitor("shop", "v"),
-    "last message": lambda db: Conversations(db).last_message(),
+    "what was written": lambda db: Tail(db).read(),
     "written after": lambda db: Conversations(db).written_after(9),
     "open ones": lambda db: Inbox(db).numbers("shop"),
     "version": lambda db: Inbox(db).version("shop"),

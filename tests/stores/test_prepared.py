@@ -15,7 +15,7 @@ from typing import Any
 import asyncpg
 import pytest
 from clew.stores import ledger
-from clew.stores.ledger import conversations, customers, history, queue
+from clew.stores.ledger import conversations, customers, history, queue, tail
 from clew.stores.ledger.connection import Connection, executing
 from clew.stores.ledger.database import Database
 from clew.stores.ledger.engines import database_at
@@ -68,6 +68,7 @@ GIVEN: Mapping[str, Any] = {
     "row": 3000,
     "of_order": 3000,
     "decision": 3000,
+    **{f"missed{place}": 3000 + place for place in range(4)},
     "version": "v1",
     "visitor": "v3000",
     "email": "e3000",
@@ -123,6 +124,7 @@ def prepared(dialect: str) -> Iterator[tuple[str, Prepared]]:
     yield "queue.claim", queue.claim(4)
     yield "history._by_numbers", history._by_numbers(3)
     yield "conversations._of_several", conversations._of_several(3)
+    yield "tail._shown", tail._shown(4)
     modules = [
         importlib.import_module(f"{ledger.__name__}.{m.name}") for m in pkgutil.iter_modules(ledger.__path__)
     ]

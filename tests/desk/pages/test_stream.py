@@ -9,7 +9,9 @@ from typing import Any
 
 import httpx2
 import pytest_asyncio
+from clew.stores.ledger.schema import messages as written
 from desks import VISITOR, DeskServer, desk_server, events, hidden
+from sqlalchemy import func, select
 
 OTHER = "zzzzbbbbccccddddeeeeffff22"
 
@@ -45,7 +47,8 @@ async def told(
 
 async def marked(desk: DeskServer) -> str:
     """The mark of a page that is made now."""
-    last = await desk.conversations.last_message()
+    async with desk.service.ledger.db.read() as connection:
+        last = await connection.scalar(select(func.coalesce(func.max(written.c.id), 0)))
     return f"{last}.."
 
 
