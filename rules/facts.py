@@ -80,6 +80,7 @@ FACTS: tuple[Fact, ...] = (
     Fact("clock.minute", "int", "The minute, 0 to 59.", most=59),
     Fact("clock.weekday", "string", "The day of the week: mon, tue, wed, thu, fri, sat, sun.", WEEKDAYS),
     Fact("clock.date", "string", 'The date, such as "2026-12-24". Dates can be compared with < and >.'),
+    Fact("agents.open", "bool", "Whether it is within the site's office hours; true if it has none."),
     Fact("agents.online", "int", "How many agents have the desk open, or are online in a provider's chat."),
     Fact("agents.load", "double", "Open conversations divided by the number that the agents can handle."),
     Fact("agents.free", "int", "How many more conversations the agents can handle."),

@@ -33,6 +33,7 @@ class Answers:
         conversation: bool,
         unread: int,
         online: bool,
+        back: float | None = None,
         order: list[str] | None = None,
         consent: Mapping[str, object] | None = None,
         carry: Mapping[str, str] | None = None,
@@ -43,11 +44,13 @@ class Answers:
         browser should read, None for none. `consent` is the visitor's consent for the loader, None if the
         site does not ask for it. `carry` is the visitor's token and the cart that gets it, `checkout` are the
         hosts to which links get one. `chat` is what the provider's chat gets, None at a site that uses clew's
-        own."""
+        own. `back` is when the office hours begin, in unix seconds, None if somebody is there."""
         part = self._parts.get((rule.name if rule is not None else None, language))
         if part is None:
             part = self._part(rule, language)
         optional = b"" if order is None else b',"order":' + _json(order)
+        if back is not None:
+            optional += b',"back":' + _json(back)
         if consent is not None:
             optional += b',"consent":' + _json(consent)
         if carry is not None:

@@ -30,7 +30,7 @@ from .attribution import Attribution
 from .clock import Clock
 from .consent_watch import ConsentWatch
 from .effects import JoinVisitor
-from .facts import PageNow, gather
+from .facts import AgentLoad, PageNow, gather
 from .forgetting import Forgetter
 from .handing import Handing, joined, may_join
 from .limits import LimitedError
@@ -266,10 +266,11 @@ class Decisions:
         body = site.answers.body(
             decision.rule,
             site.answers.language(ask.page.language, ask.page.accepted),
-            retry_after=decision.retry_after,
+            retry_after=_again(site, decision.retry_after, now),
             conversation=visitor.talk is not None and visitor.talk.open,
             unread=visitor.unread,
             online=load is not None and load.online > 0,
+            back=_back(site, load, now),
             order=_wanted(site, visitor, ask.page.url),
             consent=_told(view.known, ask.consent, now) if site.asks_consent else None,
             carry=_carry(site, view.known),
@@ -297,7 +298,8 @@ class Decisions:
     def plain_answer(self, site: SiteRuntime, page: PageNow, wait: float) -> Answer:
         """The answer to a client over the limit: the widget without rules, and `retry_after` of at least
         `wait` seconds. Reads and stores nothing."""
-        load = self._agents.of(site.name, self._clock.now())
+        now = self._clock.now()
+        load = self._agents.of(site.name, now)
         body = site.answers.body(
             None,
             site.answers.language(page.language, page.accepted),
@@ -305,6 +307,7 @@ class Decisions:
             conversation=False,
             unread=0,
             online=load is not None and load.online > 0,
+            back=_back(site, load, now),
         )
         return Answer(site.answers.action(None), body, [])
 
@@ -318,6 +321,19 @@ class Decisions:
         now = self._clock.now()
         facts = gather(site, visitor, page, self._agents.of(site.name, now), now)
         return site.rules.explain(facts, skip=_skip(site, visitor, page.url, _in_talk(site, visitor, now)))
+
+
+def _back(site: SiteRuntime, load: AgentLoad | None, now: float) -> float | None:
+    """When the office hours begin, if nobody is there before."""
+    return site.hours.opens_at(now) if load is None or not load.online else None
+
+
+def _again(site: SiteRuntime, retry_after: float | None, now: float) -> float | None:
+    """When the page asks again: also when the office hours begin or end."""
+    change = site.hours.changes_at(now)
+    if change is None:
+        return retry_after
+    return math.ceil(change - now) if retry_after is None else min(retry_after, math.ceil(change - now))
 
 
 class _View:

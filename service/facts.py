@@ -188,9 +188,10 @@ def _clock(inputs: _Inputs) -> dict[str, Any]:
 def _agents(inputs: _Inputs) -> dict[str, Any]:
     load = inputs.load
     provided = inputs.site.settings.chat.provider is not None
+    facts: dict[str, Any] = {"open": inputs.site.hours.open_at(inputs.now)}
     if load is None or (provided and load.elsewhere is None and not load.desk):
-        return {}
-    facts: dict[str, Any] = {"online": load.online}
+        return facts
+    facts["online"] = load.online
     places = load.online * inputs.site.settings.chat.per_agent
     facts["free"] = max(0, places - load.conversations)
     if places:

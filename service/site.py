@@ -6,6 +6,7 @@ from functools import cached_property, lru_cache
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
+from ..chat.hours import OfficeHours
 from ..chat.providers import providers
 from ..credit.compiled import asked_by, terms_for
 from ..credit.fraud import Suspects
@@ -79,6 +80,7 @@ class SiteRuntime:
         self.rules = RuleSet(site.rules)
         self.invites = tuple(rule.name for rule in site.rules if rule.action == "invite")
         self.zone = ZoneInfo(site.time_zone)
+        self.hours = OfficeHours(site.hours, site.time_zone)
         self.never = patterns_of(tuple(site.never))
         self.admin = patterns_of(admin_areas() if site.admin is None else tuple(site.admin))
         self.order_page = patterns_of((site.order.page,) if site.order else ())

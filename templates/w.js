@@ -38,6 +38,7 @@ class Widget {
       return;
     }
     this.online = answer.online === true;
+    this.back = answer.back; // when the office hours begin, in unix seconds
     this.unread = answer.conversation ? Number(answer.unread) || 0 : 0;
     const first = !this.panel;
     this.dress(answer);
@@ -308,7 +309,8 @@ class Widget {
     const count = read === undefined ? this.unread : answers.filter((entry) => entry.id > read).length;
     this.count.textContent = count > 9 ? "9+" : count || "";
     this.counted.textContent = count ? fill(this.texts.unread, { count }) : "";
-    this.panel.report(this.online, this.talk.state, this.talk.trouble, this.elsewhere.failed ? this.chat : null);
+    const instead = this.elsewhere.failed ? this.chat : null;
+    this.panel.report(this.online, this.talk.state, this.talk.trouble, instead, this.back);
   }
 
   announce(text) {

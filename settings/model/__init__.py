@@ -1,7 +1,7 @@
 """The models of all settings, which other rooms import from here. For loading and errors, see `load.py`."""
 
 from .base import LANGUAGES, Language, Model
-from .chat import ChatAttribute, Rule
+from .chat import ChatAttribute, Hours, Rule
 from .credit import Credit, Lookback, Terms
 from .limits import Bound, Limits
 from .orders import Cart, Fraud, Hold, Net, Order, Webhook
@@ -23,6 +23,7 @@ __all__ = [
     "EventEndpoint",
     "Fraud",
     "Hold",
+    "Hours",
     "Language",
     "Limits",
     "Lookback",

@@ -4,6 +4,7 @@ import re
 from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Literal, get_args
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -42,6 +43,17 @@ Language = Literal[
 ]
 LANGUAGES: tuple[Language, ...] = get_args(Language)
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+
+
+def _time_zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (KeyError, OSError, ValueError) as error:
+        raise ValueError('not an IANA time zone; write for example "Europe/Berlin"') from error
+    return value
+
+
+TimeZone = Annotated[str, AfterValidator(_time_zone)]
 
 
 def _host(value: str) -> str:

@@ -1,10 +1,12 @@
 """The chat, and the rules that offer it."""
 
-from typing import Literal
+import re
+from datetime import date
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 
-from .base import Language, Model
+from .base import Language, Model, TimeZone
 
 
 class Rule(Model):
@@ -28,6 +30,44 @@ class Widget(Model):
     side: Literal["left", "right"] = "right"
     dismissals: int = Field(1, ge=1, le=100)
     invite_pages: int = Field(3, ge=1, le=50)
+
+
+_HOURS = re.compile(r"([01]\d|2[0-3]):[0-5]\d-(([01]\d|2[0-3]):[0-5]\d|24:00)", re.ASCII)
+_DAY = re.compile(r"(\d{4}-)?\d{2}-\d{2}", re.ASCII)
+
+
+def _span(value: str) -> str:
+    if not _HOURS.fullmatch(value):
+        raise ValueError('write from and to, for example "09:00-17:30"')
+    return value
+
+
+def _day(value: str) -> str:
+    try:
+        # A day without a year comes every year, also 29 February.
+        date.fromisoformat(value if len(value) == 10 else f"2024-{value}")
+    except ValueError as error:
+        raise ValueError('write a day as "2026-12-24", or as "12-24" for every year') from error
+    if not _DAY.fullmatch(value):
+        raise ValueError('write a day as "2026-12-24", or as "12-24" for every year')
+    return value
+
+
+Spans = Annotated[list[Annotated[str, AfterValidator(_span)]], Field(max_length=6)]
+
+
+class Hours(Model):
+    """When somebody is there, by day of the week, and on which days it is different."""
+
+    time_zone: TimeZone | None = None
+    mon: Spans = []
+    tue: Spans = []
+    wed: Spans = []
+    thu: Spans = []
+    fri: Spans = []
+    sat: Spans = []
+    sun: Spans = []
+    holidays: dict[Annotated[str, AfterValidator(_day)], Spans] = Field({}, max_length=400)
 
 
 ChatAttribute = Literal["partner", "campaign", "cart", "page"]

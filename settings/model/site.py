@@ -3,12 +3,11 @@
 import re
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from .base import Host, Language, Model, OneHost
-from .chat import Chat, Rule, Widget
+from .base import Host, Language, Model, OneHost, TimeZone
+from .chat import Chat, Hours, Rule, Widget
 from .credit import Credit
 from .orders import Carry, Cart, Fraud, Hold, Net, Order, Webhook
 from .partners import Partner, PartnerPages
@@ -43,14 +42,6 @@ def _prefix(value: str) -> str:
         raise ValueError(
             'a path of ASCII letters, digits, "-", ".", "_", "~", with "/" at both ends, up to 32 bytes'
         )
-    return value
-
-
-def _time_zone(value: str) -> str:
-    try:
-        ZoneInfo(value)
-    except (KeyError, OSError, ValueError) as error:
-        raise ValueError('not an IANA time zone; write for example "Europe/Berlin"') from error
     return value
 
 
@@ -124,7 +115,7 @@ class Site(Model):
     platform: str | None = None
     page_types: dict[str, PageType] = {}
     language: Language = "en"
-    time_zone: Annotated[str, AfterValidator(_time_zone)] = "UTC"
+    time_zone: TimeZone = "UTC"
     debug: bool = False
     api_token: SecretStr | None = None
     api_tokens: list[ApiToken] = []
@@ -145,6 +136,7 @@ class Site(Model):
     cart: Cart = Cart()
     widget: Widget = Widget()
     chat: Chat = Chat()
+    hours: Hours | None = None
     credit: Credit = Credit()
     payer: BankAccount | None = None
     consent: Consent = Consent()

@@ -66,19 +66,30 @@ class Panel {
     window.visualViewport?.removeEventListener("scroll", this.fit);
   }
 
-  /** Shows whether an agent is online, and an error if there is one. `instead`: of this provider's chat. */
-  report(online, state, trouble, instead) {
+  /**
+   * Shows whether an agent is online, and an error if there is one. `instead`: of this provider's chat; `back`: when
+   * somebody is there again, in unix seconds, if that is known.
+   */
+  report(online, state, trouble, instead, back) {
     const { texts } = this;
     this.presence.textContent = online ? texts.online : texts.away;
     this.presence.classList.toggle("here", online);
     const closed = state === "closed" && texts.closed;
     const down = instead && texts.instead;
-    const notice = (trouble && texts.error) || closed || down || (!online && texts.offline) || "";
+    const notice = (trouble && texts.error) || closed || down || (!online && this.offline(back)) || "";
     const mail = instead?.mail ?? "";
     // Setting the same text would announce it again.
     if (this.notice.textContent === [notice, mail].filter(Boolean).join(" ")) return;
     this.notice.textContent = notice;
     if (mail) this.notice.append(" ", element("a", { href: `mailto:${mail}` }, mail));
+  }
+
+  // In the visitor's own time zone.
+  offline(back) {
+    const { texts } = this;
+    if (!back) return texts.offline;
+    const time = this.log.time(new Date(back * 1000), { weekday: "long" });
+    return `${texts.offline} ${fill(texts.back, { time })}`;
   }
 
   // An on-screen keyboard covers fixed elements, so on small screens the chat uses the space above it.

@@ -2,11 +2,12 @@
 
 import asyncio
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from fake_clew import PREFIX, SHOW, FakeClew, look_away, pass_time, settled
-from playwright.async_api import Locator, Page, Route, expect
+from playwright.async_api import Browser, Locator, Page, Route, expect
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -283,6 +284,23 @@ async def test_the_widget_shows_when_no_agent_is_online(clew: FakeClew, page: Pa
     clew.answer = SHOW
     await page.evaluate("history.pushState(null, '', '/two')")
     await expect(dialog).not_to_contain_text("Nobody is here right now.")
+
+
+@pytest.mark.parametrize(
+    ("zone", "shown"), [("Europe/Berlin", "Monday, Nov 30"), ("Asia/Tokyo", "Tuesday, Dec 1")]
+)
+async def test_outside_the_office_hours_the_widget_says_when_somebody_is_there_again(
+    clew: FakeClew, chromium: Browser, zone: str, shown: str
+) -> None:
+    """field G14: in the visitor's own time zone and language"""
+    back = datetime(2026, 11, 30, 17, 0, tzinfo=UTC).timestamp()
+    clew.answer = SHOW | {"online": False, "back": back}
+    context = await chromium.new_context(timezone_id=zone, locale="en-US")
+    try:
+        dialog = await opened(clew, await context.new_page())
+        await expect(dialog).to_contain_text(f"Somebody is here again: {shown}")
+    finally:
+        await context.close()
 
 
 async def test_an_ended_conversation_is_marked_and_an_agent_can_continue_it(

@@ -1,18 +1,22 @@
 """`decide`, `events`, `orders` and the doors for those who run clew, through the whole mount."""
 
 from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import httpx2
 import pytest
 import pytest_asyncio
 from clew import templates
+from clew.chat.hours import OfficeHours
 from clew.desk.app import desk_app
 from clew.middleware.asgi.mount import ClewMiddleware
 from clew.referral.cookie import Known, VisitorCookie
 from clew.referral.domains import CookieDomains
-from clew.settings.model import Settings
+from clew.service.facts import AgentLoad
+from clew.settings.model import Hours, Settings
 from pydantic import SecretStr
 from starlette.applications import Starlette
 from starlette.routing import Route
@@ -324,6 +328,30 @@ async def test_numbers_keep_all_digits(browser: httpx2.AsyncClient) -> None:
     body = b'{"id": "1002", "total": 100000000000.07, "currency": "EUR"}'
     answer = await browser.post("orders", content=body, headers=BEARER | {"content-type": "application/json"})
     assert answer.json()["total"] == "100000000000.07"
+
+
+async def test_the_page_hears_when_somebody_is_there_again(
+    app: ClewMiddleware, browser: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    berlin = ZoneInfo("Europe/Berlin")
+    hours = Hours(time_zone="Europe/Berlin", mon=["09:00-17:00"], tue=["09:00-17:00"])
+    site = app.service.sites.get("shop")
+    monkeypatch.setattr(site, "hours", OfficeHours(hours, "UTC"))
+    now = datetime(2026, 11, 30, 8, 59, 30, 250_000, berlin)
+    monkeypatch.setattr(app.service.clock, "now", lambda: now.timestamp())
+    closed = (await browser.post("decide", json=ask())).json()
+    opening = datetime(2026, 11, 30, 9, 0, tzinfo=berlin).timestamp()
+    assert (closed["online"], closed["back"], closed["retry_after"]) == (False, opening, 30)
+    now += timedelta(seconds=30)
+    answer = (await browser.post("decide", json=ask())).json()
+    assert "back" not in answer
+    load = AgentLoad(desk=1)
+    monkeypatch.setattr(app.service.agents, "of", lambda site, at: load)
+    now += timedelta(hours=10)
+    answer = (await browser.post("decide", json=ask())).json()
+    # Somebody who stayed is there.
+    assert answer["online"] is True
+    assert "back" not in answer
 
 
 async def test_the_language_is_the_pages_else_the_browsers_else_the_sites(
