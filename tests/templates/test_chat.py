@@ -292,7 +292,7 @@ async def test_the_widget_shows_when_no_agent_is_online(clew: FakeClew, page: Pa
 async def test_outside_the_office_hours_the_widget_says_when_somebody_is_there_again(
     clew: FakeClew, chromium: Browser, zone: str, shown: str
 ) -> None:
-    """field G14: in the visitor's own time zone and language"""
+    """In the visitor's own time zone and language."""
     back = datetime(2026, 11, 30, 17, 0, tzinfo=UTC).timestamp()
     clew.answer = SHOW | {"online": False, "back": back}
     context = await chromium.new_context(timezone_id=zone, locale="en-US")
