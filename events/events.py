@@ -49,7 +49,7 @@ EVENTS: Mapping[str, str] = {
     "commission_waiting": "a commission would be approved or settled, but something stands against it",
     "payout_impossible": "a partner cannot be paid, because an account is missing in the settings",
     "order_held": "an order was recorded and credited, but it is in doubt, so its partner is not notified",
-    "order_conflict": "a known order was reported with another amount, state or visitor, which is ignored",
+    "order_conflict": "reports of an order disagree: amount, state or visitor, or refunds over the total",
     "order_crowded": "the shop's server reports one order again and again, so that no more of it is kept",
     "order_repeated": "a known order was reported again, unchanged",
     "order_corrected": "a known order changed: its amount, a refund, its state",

@@ -6,7 +6,7 @@ Sightings are append-only. What all sightings of one order come to is computed f
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from decimal import Decimal
 from hashlib import blake2b
 from typing import Any, Final, Literal
@@ -137,13 +137,23 @@ class Sighting(OrderSeen):
         return {n: plain(v) for n, v in values if v is not None and v is not False and v != ()}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "Sighting":
-        """The reverse of `to_json`."""
+    def from_json(
+        cls, data: Mapping[str, Any], key: str | None = None, items: tuple[Item, ...] | None = None
+    ) -> "Sighting":
+        """The reverse of `to_json`. Its key and its items cost most of it: `key` and `items` are those of the
+        data, where they are known."""
         values: dict[str, Any] = dict.fromkeys(("id", "total", "currency", "state"))
-        values |= {name: _READ[name](v) if name in _READ else v for name, v in data.items()}
-        return cls(**values)
+        known: dict[str, Any] = {} if items is None else {"items": items}
+        values |= {n: _READ[n](v) if n in _READ else v for n, v in data.items() if n not in known}
+        if key is None:
+            return cls(**values, **known)
+        found = object.__new__(cls)
+        for name, value in {**_DEFAULTS, **values, **known, "key": key}.items():
+            object.__setattr__(found, name, value)
+        return found
 
 
+_DEFAULTS: Final = {f.name: f.default for f in fields(Sighting) if f.default is not MISSING}
 _KEPT: Final = tuple(f.name for f in fields(Sighting) if f.init and f.name != "figures")
 _NOT_CONTENT: Final = ("at", "doubts", "touches", "consent", "undo_until")
 

@@ -132,7 +132,8 @@ ADVICE: Mapping[str, tuple[str, str]] = {
     ),
     "order_conflict": (
         "Reports of the order {order} disagree: {why}.",
-        "Check which report is right. If the partner was notified already, inform it of the difference.",
+        "Check which report is right, and correct the order. If the partner was notified already, inform it "
+        "of the difference.",
     ),
     "order_crowded": (
         "Your shop reports the order {order} again and again, each time in another way.",

@@ -29,6 +29,8 @@ def notify(events: Events, entry: Entry) -> None:
         )
     else:
         _notify_known(events, entry, before)
+    if (why := _overpaid(after)) and (before is None or _overpaid(before) != why):
+        events.notice("order_conflict", site=after.site, key=after.order_id, order=after.order_id, why=why)
     if before is None or (before.partner, before.click) != (after.partner, after.click):
         events.emit(
             "credit",
@@ -115,6 +117,15 @@ def _amount(order: StoredOrder) -> str | None:
     if order.total is None or order.currency is None:
         return None
     return amount_text(order.total, order.currency)
+
+
+def _overpaid(order: StoredOrder) -> str:
+    """How much more was given back than the order's total; an empty text if nothing. Partners are told that
+    the order is taken back, which is wrong if the shop reports a refund twice under two ids."""
+    if order.total is None or order.currency is None or order.refunded <= order.total:
+        return ""
+    refunded = amount_text(order.refunded, order.currency)
+    return f"refunds of {refunded} {order.currency}, more than the total of {_amount(order)}"
 
 
 def _conflict(entry: Entry) -> str:

@@ -11,6 +11,7 @@ from ...credit.commission import Commission
 from ...credit.decision import Decision, Share
 from ...credit.inputs import Inputs
 from ...credit.terms import Policy
+from ...orders.model import Item
 from ...orders.sighting import Sighting
 from ...postbacks.model import Postback
 from ...referral.touches import Click
@@ -113,7 +114,7 @@ async def surviving(connection: Connection, rows: Sequence[Row[Any]]) -> Sequenc
 
 async def known_of(connection: Connection, row: Row[Any]) -> Known:
     """An order from its row, with what belongs to it."""
-    seen = [stored_of(s) for s in await connection.execute(_SIGHTINGS, {"order": row.id})]
+    seen = _stored(await connection.execute(_SIGHTINGS, {"order": row.id}))
     decided = None
     if row.decision is not None:
         found = (await connection.execute(DECIDED, {"decision": row.decision})).first()
@@ -133,12 +134,25 @@ async def known_of(connection: Connection, row: Row[Any]) -> Known:
 
 def stored_query() -> Any:
     """What `stored_of` needs."""
-    return select(_S.id, _S.said, _S.joined_by, _S.placed, _S.order)
+    return select(_S.id, _S.said, _S.joined_by, _S.placed, _S.order, _S.key)
 
 
-def stored_of(row: Row[Any]) -> Stored:
-    """A sighting from its row."""
-    return Stored(row.id, Sighting.from_json(row.said), row.joined_by, row.placed, row.order)
+def stored_of(row: Row[Any], items: tuple[Item, ...] | None = None) -> Stored:
+    """A sighting from its row; `items` are its items if they are known."""
+    seen = Sighting.from_json(row.said, row.key, items)
+    return Stored(row.id, seen, row.joined_by, row.placed, row.order)
+
+
+def _stored(rows: Iterable[Row[Any]]) -> list[Stored]:
+    """The sightings of an order. Its reports mostly name the same items: these are read once."""
+    found: list[Stored] = []
+    said, items = None, None
+    for row in rows:
+        own = row.said.get("items")
+        found.append(stored_of(row, items if own is not None and own == said else None))
+        if own is not None:
+            said, items = own, found[-1].sighting.items
+    return found
 
 
 def decided_query() -> Any:

@@ -14,7 +14,9 @@ import sqlalchemy
 from clew.credit.decision import decide
 from clew.credit.inputs import Inputs
 from clew.credit.terms import Policy
-from clew.orders.model import OrderSeen, Refund
+from clew.orders import sighting
+from clew.orders.model import Item, OrderSeen, Refund
+from clew.orders.sighting import item_of
 from clew.postbacks.model import Attempt, Postback, State
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import Shopped, Touched
@@ -422,6 +424,41 @@ async def test_a_further_number_that_is_always_the_same_makes_no_one_order_of_al
     await shop.service.write_notices()
     found = await shop.service.ledger.notices.list(["shop"])
     assert {notice.key for notice in found if notice.event == "order_conflict"} == {"2", "3"}
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before the total", "after it"])
+async def test_refunds_over_the_total_are_told(shop: Shop, before: bool) -> None:
+    """A shop may report the same refund under two ids: its partner would lose the order."""
+    twice = order_seen(currency="EUR", refunds=tuple(Refund(n, Decimal("60.00")) for n in ("r1", "r2")))
+    for seen in (twice, order_seen(**PAID)) if before else (order_seen(**PAID), twice):
+        await shop.report(seen)
+    await shop.report(replace(order_seen(**PAID), id="2"))
+    await shop.report(replace(order_seen(currency="EUR", refunds=(Refund("r1", Decimal(100)),)), id="2"))
+    await shop.service.write_notices()
+    found = await shop.service.ledger.notices.list(["shop"])
+    (told,) = [one for one in found if one.event == "order_conflict"]
+    assert told.details["why"] == "refunds of 120.00 EUR, more than the total of 100.00"
+    assert (told.key, told.count) == ("1001", 1)
+
+
+async def test_items_that_many_reports_name_are_read_once(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else each report costs as much as all before it together."""
+    items = tuple(Item(id=f"sku{n}", price=Decimal("10.00")) for n in range(10))
+    for n in range(6):
+        await shop.report(order_seen(**{**PAID, "total": Decimal(100 + n)}, items=items))
+    read: list[object] = []
+
+    def counted(data: Any) -> Item:
+        read.append(data)
+        return item_of(data)
+
+    monkeypatch.setattr(sighting, "item_of", counted)
+    await shop.report(order_seen(**{**PAID, "total": Decimal(200)}, items=items))
+    (order,) = await shop.service.ledger.orders.list("shop")
+    assert order.total == Decimal(200)
+    assert len(read) <= 3 * len(items)
 
 
 async def test_a_source_that_changes_its_number_may_name_the_one_before(shop: Shop) -> None:
