@@ -91,6 +91,15 @@ RULES: Final[Mapping[str, Rule]] = {
     f"POST {_TALK}/undo": Rule(
         "agent", "undo an order just recorded", audit="order.undone", kept=("order_id",)
     ),
+    "GET /canned": Rule("agent", "the canned answers"),
+    "POST /canned": Rule("agent", "write a canned answer of one's own"),
+    "POST /canned/remove": Rule("agent", "remove a canned answer of one's own"),
+    "POST /canned/site": Rule(
+        "lead", "write a canned answer of the site", audit="canned.saved", kept=("shortcut", "language")
+    ),
+    "POST /canned/site/remove": Rule(
+        "lead", "remove a canned answer of the site", audit="canned.removed", kept=("row", "language")
+    ),
     "GET /orders": Rule("agent", "look for an order"),
     "GET /orders/{id}": Rule("agent", "the history of an order"),
     "POST /orders/{id}/correct": Rule(

@@ -1,7 +1,5 @@
 """The agent's pages: a conversation and its actions. All work without JavaScript."""
 
-import secrets
-
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -11,18 +9,18 @@ from ...credit.decision import decide
 from ...credit.inputs import Inputs
 from ...orders.model import OrderError
 from ...orders.sale import read_sale
+from ...service.canned_answers import unfilled
 from ...service.conversations import MessageError
 from ...settings.model import Site
 from ..context import RequestContext
 from ..guard import NO_STORE, Refused
 from .auth import AgentContext, agent_form, anyone, login, login_page, logout, see_other, signed_in
-from .inbox import close_many, common, hue, inbox, lines, short_name
+from .inbox import close_many, common, inbox, lines
 from .live import page_mark, stream
-from .render import canned, file, language_name, page
+from .render import file, page
 from .sale import sale_values
+from .talk import talk_values
 from .trail import summary
-
-SHOWN_MESSAGES = 300
 
 
 def _hosts(request: Request, site: Site) -> frozenset[str]:
@@ -56,7 +54,6 @@ async def _talk(
     at = context.at
     # Taken first, so that a change while the page is built makes the stream announce it at once.
     mark = await page_mark(at, found.id)
-    books = at.service.ledger.conversations
     visitor = await at.service.visitors.find(at.site.name, found.visitor, "desk")
     now = at.service.clock.now()
     seen = summary(visitor, _hosts(request, at.site.settings), now) if visitor is not None else None
@@ -68,21 +65,18 @@ async def _talk(
         status,
         mark=mark,
         current=found.id,
-        conversation=found,
-        visitor_name=short_name(found.visitor),
-        hue=hue(found.visitor),
-        language=language_name(found.language),
-        messages=await books.newest(found, SHOWN_MESSAGES),
-        shown=SHOWN_MESSAGES,
+        **await talk_values(
+            context,
+            found,
+            visitor,
+            problem=problem,
+            draft=draft,
+            inserted=request.query_params.get("canned", ""),
+        ),
         seen=seen,
         earned=decide(Inputs(now, now, touches, channel="chat"), at.site.policy),
         earlier=[e for e in others if e.conversation.id != found.id],
         orders=await at.service.ledger.orders.of_visitor(at.site.name, found.visitor),
-        canned=canned(found.language),
-        problem=problem,
-        draft=draft,
-        draft_id=secrets.token_urlsafe(16),
-        most=at.site.settings.chat.message_length,
         **await sale_values(context, found, visitor, sale or {}),
         sale_problem=sale_problem,
         done=request.query_params.get("order", ""),
@@ -95,6 +89,8 @@ async def answer(request: Request, context: AgentContext) -> Response:
     """Send an answer; the conversation is then assigned to the agent."""
     found, fields = await _conversation(request, context), await agent_form(request, context)
     text = fields.get("text", "")
+    if gaps := unfilled(text):
+        return await _talk(request, context, found, 422, f"Not sent: replace {', '.join(gaps)} first.", text)
     try:
         await context.at.service.conversations.agent_says(
             context.at.site,

@@ -1,7 +1,6 @@
 """The desk's pages and their files, with the headers that keep them to themselves."""
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -57,7 +56,7 @@ def headers(request: Request) -> dict[str, str]:
 
 
 # In this order, after desk.js, in which they are served: a policy that names one file lets no other in.
-_PARTS = ("talk", "start")
+_PARTS = ("canned", "talk", "start")
 MEDIA_TYPES = {"desk.css": "text/css; charset=utf-8", "desk.js": "text/javascript; charset=utf-8"}
 
 _env = Environment(
@@ -97,19 +96,15 @@ def asset(name: str) -> Asset:
     return Asset(body, sha256(body).hexdigest()[:16], MEDIA_TYPES[name])
 
 
-@cache
-def canned(language: str) -> tuple[str, ...]:
-    """Canned responses in a visitor's language; in English if clew does not have that language."""
-    lines = tomllib.loads((_FOLDER / "canned.toml").read_text(encoding="utf-8"))["answers"]
-    return tuple(line.get(language, line["en"]) for line in lines)
-
-
 def language_name(tag: str) -> str:
     """A language's name in English; the tag itself if there is no such language."""
     try:
         return Locale(tag).get_display_name("en") or tag
     except (UnknownLocaleError, ValueError):
         return tag
+
+
+_env.filters["language_name"] = language_name
 
 
 def desk_path(request: Request) -> str:

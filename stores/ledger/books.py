@@ -3,6 +3,7 @@
 from .agents import Agents
 from .audit import Audit
 from .calls import Calls
+from .canned import CannedAnswers
 from .commissions import Commissions
 from .conversations import Conversations
 from .customers import Customers
@@ -57,6 +58,7 @@ class Ledger:
         self.customers = Customers(self.db)
         self.lost = Lost(self.db)
         self.paces = Paces(self.db)
+        self.canned = CannedAnswers(self.db)
         self.inbox = Inbox(self.db)
         self.lists = Lists(self.db)
         self.agents = Agents(self.db)

@@ -21,6 +21,7 @@ from .database import Database
 from .forgotten import mark
 from .planned import lock_order
 from .schema import attempts as attempts_table
+from .schema import conversation_tags, provider_states
 from .schema import conversations as conversations_table
 from .schema import decisions as decisions_table
 from .schema import deliveries as deliveries_table
@@ -29,7 +30,6 @@ from .schema import notices as notices_table
 from .schema import orders as orders_table
 from .schema import placements as placements_table
 from .schema import postbacks as postbacks_table
-from .schema import provider_states
 from .schema import shares as shares_table
 from .schema import sightings as sightings_table
 
@@ -432,6 +432,7 @@ async def _talk(tx: Connection, talk: str, done: _Done) -> Forgot:
     if done.dry or len(ids) < STEP_ROWS:
         found.changed.add(("conversations", talk))
     if not done.dry and len(ids) < STEP_ROWS:
+        await tx.execute(delete(conversation_tags).where(conversation_tags.c.conversation == talk))
         await tx.execute(delete(talks).where(talks.c.id == talk))
     return found
 

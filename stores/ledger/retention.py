@@ -18,6 +18,7 @@ from .schema import (
     agent_sessions,
     attempts,
     audit,
+    conversation_tags,
     conversations,
     deliveries,
     desk_links,
@@ -137,6 +138,9 @@ async def _conversations(tx: Connection, before: float) -> int:
     emptied = {"said": 0, "last": None, "page": None, "client": None, "waiting_since": None}
     named = talk.id.in_({row.conversation for row in rows}) & (talk.updated_at < before)
     await tx.execute(update(conversations).where(named).values(state="closed", **emptied))
+    # Agents may have written anything into a tag.
+    kept = select(talk.id).where(named)
+    await tx.execute(delete(conversation_tags).where(conversation_tags.c.conversation.in_(kept)))
     return len(rows)
 
 

@@ -474,6 +474,40 @@ messages = Table(
     sqlite_autoincrement=True,
 )
 
+# Answers that agents insert into messages: an agent's own, or where it is empty those of the site.
+canned = Table(
+    "canned",
+    metadata,
+    Column("id", row_number(), primary_key=True),
+    Column("site", text_of(64), nullable=False),
+    Column("agent", text_of(64), nullable=False),
+    Column("shortcut", text_of(30), nullable=False),
+    Column("texts", JSON, nullable=False),  # by language
+    Column("changed_at", Float, nullable=False),
+    UniqueConstraint("site", "agent", "shortcut"),
+)
+
+# The sites that were given their first answers.
+canned_sites = Table(
+    "canned_sites",
+    metadata,
+    Column("site", text_of(64), primary_key=True),
+    Column("at", Float, nullable=False),
+)
+
+# What agents called a conversation, in one word or two.
+conversation_tags = Table(
+    "conversation_tags",
+    metadata,
+    Column("conversation", text_of(40), ForeignKey("conversations.id"), primary_key=True),
+    Column("tag", text_of(30), primary_key=True),
+    Column("site", text_of(64), nullable=False),
+    Column("agent", text_of(64), nullable=False),
+    Column("at", Float, nullable=False),
+    Index("ix_conversation_tags_tag", "site", "tag", "conversation"),
+    Index("ix_conversation_tags_at", "site", "at"),
+)
+
 agents = Table(
     "agents",
     metadata,

@@ -12,6 +12,8 @@ def upgrade() -> None:
     """Build."""
     _conversations()
     _provider_states()
+    _canned()
+    _tags()
     _agents()
     _desk()
     _partner_pages()
@@ -107,6 +109,49 @@ def _provider_states() -> None:
     )
     op.create_index("ix_provider_states_at", "provider_states", ["at"], unique=False)
     op.create_index("ix_provider_states_visitor", "provider_states", ["site", "visitor"], unique=False)
+
+
+def _canned() -> None:
+    """Canned answers."""
+    op.create_table(
+        "canned",
+        sa.Column("id", row_number(), nullable=False),
+        sa.Column("site", text_of(64), nullable=False),
+        sa.Column("agent", text_of(64), nullable=False),
+        sa.Column("shortcut", text_of(30), nullable=False),
+        sa.Column("texts", sa.JSON(), nullable=False),
+        sa.Column("changed_at", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_canned")),
+        sa.UniqueConstraint("site", "agent", "shortcut", name=op.f("uq_canned_site")),
+    )
+    op.create_table(
+        "canned_sites",
+        sa.Column("site", text_of(64), nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("site", name=op.f("pk_canned_sites")),
+    )
+
+
+def _tags() -> None:
+    """Tags of conversations."""
+    op.create_table(
+        "conversation_tags",
+        sa.Column("conversation", text_of(40), nullable=False),
+        sa.Column("tag", text_of(30), nullable=False),
+        sa.Column("site", text_of(64), nullable=False),
+        sa.Column("agent", text_of(64), nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["conversation"],
+            ["conversations.id"],
+            name=op.f("fk_conversation_tags_conversation_conversations"),
+        ),
+        sa.PrimaryKeyConstraint("conversation", "tag", name=op.f("pk_conversation_tags")),
+    )
+    op.create_index("ix_conversation_tags_at", "conversation_tags", ["site", "at"], unique=False)
+    op.create_index(
+        "ix_conversation_tags_tag", "conversation_tags", ["site", "tag", "conversation"], unique=False
+    )
 
 
 def _agents() -> None:

@@ -8,7 +8,8 @@ document.addEventListener("click", (event) => {
   const button = event.target.closest("[data-canned]");
   const talk = button === null ? undefined : talks.find((one) => one.root.contains(button));
   if (talk === undefined) return;
-  talk.insert(button.textContent);
+  event.preventDefault();
+  talk.insert(button.dataset.canned);
   button.closest("details").open = false;
   talk.text.focus();
 });

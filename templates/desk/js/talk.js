@@ -24,11 +24,14 @@ class Talk {
     this.list = root.querySelector(".messages");
     this.form = root.querySelector(".answer");
     this.text = this.form.querySelector("textarea");
+    this.canned = new Canned(this);
+    this.gaps = root.querySelector(".unfilled");
     this.others = root.querySelector(".typing");
     this.told = 0; // the message up to which the server knows that the agent has read
     this.typingAt = -TYPING_EVERY;
     this.listen();
     this.restore();
+    this.look();
     this.marks();
     this.toEnd();
   }
@@ -47,6 +50,7 @@ class Talk {
     });
     this.text.addEventListener("input", () => {
       this.keep();
+      this.look();
       this.writes();
     });
     for (const name of ["visibilitychange", "focusin"]) document.addEventListener(name, () => this.marks());
@@ -197,6 +201,13 @@ class Talk {
     this.text.dispatchEvent(new InputEvent("input", { bubbles: true }));
   }
 
+  // Says which placeholders have no value yet: they are not sent.
+  look() {
+    const gaps = unfilled(this.text.value);
+    const words = gaps.length ? `Replace ${gaps.join(", ")}: the value is not known.` : "";
+    if (this.gaps.textContent !== words) this.gaps.textContent = words;
+  }
+
   problem(words) {
     const node = this.form.querySelector(".problem");
     node.textContent = words;
@@ -206,6 +217,13 @@ class Talk {
   async send() {
     const button = this.form.querySelector(".primary");
     if (!this.text.value.trim() || button.disabled) return;
+    const gap = unfilled(this.text.value)[0];
+    if (gap !== undefined) {
+      const at = this.text.value.indexOf(gap);
+      this.text.focus();
+      this.text.setSelectionRange(at, at + gap.length);
+      return;
+    }
     button.disabled = true;
     this.problem("");
     clearTimeout(this.idleTimer);
@@ -222,6 +240,7 @@ class Talk {
         // The next message needs a new id. A failed one keeps its id, so that it is not stored twice.
         this.clientId.value = randomId();
         this.keep();
+        this.look();
         if (top_.dataset.conversation === this.id) show(page);
         this.toEnd();
       } else {

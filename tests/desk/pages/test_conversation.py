@@ -8,11 +8,9 @@ from pathlib import Path
 import httpx2
 import pytest
 import pytest_asyncio
-from clew.desk.pages.render import canned
 from clew.orders.model import OrderSeen
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import CartSeen, Change, Invited, Page, Touched, Viewed
-from clew.settings.model import LANGUAGES
 from clew.stores.ledger.connection import executing
 from desks import OTHER, SHOP, VISITOR, DeskServer, desk_server, events, hidden
 from selectolax.lexbor import LexborHTMLParser
@@ -406,9 +404,3 @@ async def test_a_failing_ledger_gets_an_error_page(desk: DeskServer) -> None:
     assert answer.status_code == 503
     assert "cannot be reached" in answer.text
     assert "Traceback" not in answer.text
-
-
-@pytest.mark.parametrize("language", [*LANGUAGES, "xx"])
-def test_there_are_canned_responses_in_every_language(language: str) -> None:
-    assert len(canned(language)) >= 4
-    assert all(canned(language))
