@@ -42,6 +42,11 @@ def visit_topic(site: str, visitor: str) -> str:
     return f"visit/{site}/{visitor}"
 
 
+def presence_topic(site: str) -> str:
+    """The topic of visitors' streams: agents have come or gone."""
+    return f"presence/{site}"
+
+
 def _site(topic: str) -> str:
     """The site of a topic."""
     return topic.partition("/")[2].partition("/")[0]
@@ -127,6 +132,10 @@ class Hub:
         """Wake all listeners."""
         for topic in self._topics:
             self.notify(topic)
+
+    def present_sites(self) -> list[str]:
+        """The sites of which visitors' streams are open."""
+        return [_site(topic) for topic in self._topics if topic.startswith("presence/")]
 
     def heard(self, topic: str) -> bool:
         """Whether `topic` has listeners."""

@@ -14,6 +14,7 @@ class Conversation:
 
     `rule` is the rule whose invite started it, `agent` the agent who took it or answered last, or None.
     `agent_saw` and `visitor_saw` are the newest messages that an agent and the visitor have read.
+    `department` is whose it is, by the rule or a transfer.
     """
 
     id: str
@@ -27,6 +28,7 @@ class Conversation:
     updated_at: float
     agent_saw: int | None = None
     visitor_saw: int | None = None
+    department: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,8 @@ roles includes the ones before it."""
 
 DESK: Final = "/desk"
 _SCOPE: Final = "clew.rule"
+PRESENCE: Final = "clew.presence"
+"""Where a request's scope has its agent's presence at the site that was chosen."""
 MAY: Final = "clew.may"
 """Where a request's scope has what its agent may do here: a function of a key of RULES."""
 
@@ -87,6 +89,14 @@ RULES: Final[Mapping[str, Rule]] = {
     f"POST {_TALK}/seen": Rule("agent", "tell the visitor that its messages were read"),
     f"POST {_TALK}/take": Rule("agent", "take a conversation"),
     f"POST {_TALK}/close": Rule("agent", "close a conversation"),
+    f"POST {_TALK}/transfer": Rule("agent", "give a conversation to others"),
+    f"POST {_TALK}/notes": Rule("agent", "add a note that visitors do not see"),
+    f"POST {_TALK}/block": Rule(
+        "agent", "block a visitor", audit="visitor.blocked", kept=("hours", "network")
+    ),
+    "POST /presence": Rule("agent", "say whether one takes conversations"),
+    "GET /blocks": Rule("lead", "blocked visitors"),
+    "POST /blocks/{id}/lift": Rule("lead", "end a block", audit="visitor.unblocked"),
     f"POST {_TALK}/order": Rule("agent", "record an order", audit="order.recorded", kept=_SALE),
     f"POST {_TALK}/undo": Rule(
         "agent", "undo an order just recorded", audit="order.undone", kept=("order_id",)
@@ -143,6 +153,9 @@ RULES: Final[Mapping[str, Rule]] = {
     "POST /people/invitations/{id}/revoke": Rule("owner", "revoke a link", audit="invitation.revoked"),
     "GET /people/{name}": Rule("owner", "a person of the desk"),
     "POST /people/{name}/role": Rule("owner", "change a role", audit="person.role", kept=("role", "where")),
+    "POST /people/{name}/work": Rule(
+        "owner", "set what a person takes", audit="person.work", kept=("capacity", "languages", "departments")
+    ),
     "POST /people/{name}/remove": Rule("owner", "remove a person", audit="person.removed"),
     "POST /people/{name}/password": Rule(
         "owner", "make a link for a new password", audit="person.password_link"

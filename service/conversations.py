@@ -37,6 +37,14 @@ class MessageError(ValueError):
     """A text that cannot be sent; the message says why."""
 
 
+class BlockedError(MessageError):
+    """The visitor may not write until `until`, in unix seconds."""
+
+    def __init__(self, until: float) -> None:
+        super().__init__("you cannot write here at the moment")
+        self.until = until
+
+
 @dataclass(frozen=True, slots=True)
 class VisitorMessage:
     """A message from a visitor. `client_id` identifies it among the visitor's messages, so that a repeat adds
@@ -60,7 +68,7 @@ class Transcript:
 
 class Conversations:
     """The conversations of all sites. Every method raises the ledger's errors. `later` runs work in the
-    background."""
+    background, `waits` is called when a conversation of a site may have to be assigned."""
 
     def __init__(
         self,
@@ -74,7 +82,9 @@ class Conversations:
         clock: Clock,
         secret: str,
         later: Callable[[Coroutine[Any, Any, None]], None],
+        waits: Callable[[str], None] = lambda site: None,
     ) -> None:
+        self._waits = waits
         self._ledger = ledger
         self._books = ledger.conversations
         self._visits = visits
@@ -92,26 +102,36 @@ class Conversations:
     async def visitor_says(
         self, site: SiteRuntime, known: Known, said: VisitorMessage, client: str | None
     ) -> Added:
-        """Add a visitor's message. Raises MessageError and LimitedError."""
+        """Add a visitor's message. Raises MessageError, also (BlockedError) for a visitor who is blocked, and
+        LimitedError."""
         written = plain_text(said.text, site.settings.chat.message_length)
         rate = Rate(site.settings.chat.messages_per_minute, 60)
         own = Own("visitor", f"{site.name}/{known.visitor}", rate)
         self._limits.take("messages", site.name, client, own=own)
         self._limits.take("text", site.name, client, cost=len(written))
+        if (until := await self.blocked_until(site.name, known.visitor, client)) is not None:
+            raise BlockedError(until)
+        # A page that was loaded before the rules changed may name a removed rule.
+        rule = next((one for one in site.settings.rules if one.name == said.rule), None)
         added = await self._books.add_visitor_message(
             site.name,
             known.visitor,
             written,
             client_id=said.client_id,
             language=said.language or site.settings.language,
-            # A page that was loaded before the rules changed may name a removed rule.
-            rule=said.rule if any(said.rule == r.name for r in site.settings.rules) else None,
+            rule=rule.name if rule is not None else None,
+            department=rule.department if rule is not None else None,
             now=self._clock.now(),
             sender=await self.sender(site, known, client),
             opening=lambda: self._limits.take("conversations", site.name, client),
         )
         await self._added(added)
         return added
+
+    async def blocked_until(self, site: str, visitor: str, client: str | None) -> float | None:
+        """Until when a visitor is blocked; None if it is not."""
+        mark = self.client_mark(client)
+        return await self._ledger.blocks.until(site, visitor, mark, self._clock.now())
 
     async def sender(self, site: SiteRuntime, known: Known, client: str | None) -> Sender:
         """The sender for the inbox. From the first message on, the visitor is stored, and kept for longer."""
@@ -147,31 +167,48 @@ class Conversations:
     # -- the agent's side
 
     async def agent_says(
-        self, site: SiteRuntime, conversation: str, said: str, *, agent: str, client_id: str | None
+        self,
+        site: SiteRuntime,
+        conversation: str,
+        said: str,
+        *,
+        agent: str,
+        client_id: str | None,
+        over: str | None = None,
     ) -> Added:
-        """Add an agent's answer and assign the conversation to the agent. Raises MessageError."""
+        """Add an agent's answer and assign the conversation to the agent. Raises MessageError, and HeldError
+        if another agent than `over` has it."""
         written = plain_text(said, site.settings.chat.message_length)
         added = await self._books.add_agent_message(
-            site.name, conversation, written, agent=agent, client_id=client_id, now=self._clock.now()
+            *(site.name, conversation, written),
+            agent=agent,
+            client_id=client_id,
+            now=self._clock.now(),
+            over=over,
         )
         await self._added(added)
         return added
 
     async def take(self, site: str, conversation: str, agent: str) -> None:
         """Assign the conversation to an agent, even if another agent had it."""
-        await self._books.claim(site, conversation, agent, self._clock.now())
+        taken = await self._books.claim(site, conversation, agent, self._clock.now())
+        self._hub.notify(talk_topic(site, conversation))
+        self._hub.notify(visitor_topic(site, taken.visitor))
         self._hub.notify(desk_topic(site))
 
-    async def close(self, site: str, conversation: str) -> None:
-        """Close it; the visitor's next message reopens it."""
-        closed = await self._books.close(site, conversation, self._clock.now(), _farewell)
+    async def close(self, site: str, conversation: str, by: str | None = None) -> None:
+        """Close it; the visitor's next message reopens it. `by` is the agent who does so."""
+        closed = await self._books.close(site, conversation, self._clock.now(), _farewell, by=by)
         await self._talks.note(closed.site, closed.visitor)
         self._closed(closed)
 
-    async def close_many(self, site: str, ids: Sequence[str], client: str | None) -> None:
+    async def close_many(
+        self, site: str, ids: Sequence[str], client: str | None, by: str | None = None
+    ) -> None:
         """Close these conversations, and all conversations of a client network that no agent has taken."""
         now = self._clock.now()
-        for found in await self._books.close_many(site, now, ids=ids, client=client, note=_farewell):
+        closed = await self._books.close_many(site, now, ids=ids, client=client, note=_farewell, by=by)
+        for found in closed:
             self._closed(found)
             self._later(self._talks.note(found.site, found.visitor))
 
@@ -192,6 +229,8 @@ class Conversations:
         self._wake(conversation)
         if added.opened:
             self._notify(conversation, "open")
+        if message.author == "visitor" and conversation.agent is None:
+            self._waits(conversation.site)
         self._events.emit(
             "message",
             site=conversation.site,
@@ -203,6 +242,7 @@ class Conversations:
 
     def _closed(self, found: Conversation) -> None:
         self._notify(found, "closed")
+        self._waits(found.site)  # a place is free
         self._wake(found)
 
     def _wake(self, found: Conversation) -> None:

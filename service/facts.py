@@ -27,12 +27,15 @@ CAMPAIGN = {
 
 
 class AgentLoad(Struct, frozen=True):
-    """The agents of a site: how many have a desk open, how many conversations they have, and how many a
-    provider's chat has online, None if that is not known."""
+    """The agents of a site: how many have a desk open and take conversations, how many conversations there
+    are, and how many a provider's chat has online, None if that is not known. `own` is how many of those at
+    the desk have their own number of conversations, `places` how many that is together."""
 
     desk: int = 0
     conversations: int = 0
     elsewhere: int | None = None
+    own: int = 0
+    places: int = 0
 
     @property
     def online(self) -> int:
@@ -192,7 +195,7 @@ def _agents(inputs: _Inputs) -> dict[str, Any]:
     if load is None or (provided and load.elsewhere is None and not load.desk):
         return facts
     facts["online"] = load.online
-    places = load.online * inputs.site.settings.chat.per_agent
+    places = load.places + (load.online - load.own) * inputs.site.settings.chat.per_agent
     facts["free"] = max(0, places - load.conversations)
     if places:
         facts["load"] = load.conversations / places

@@ -48,6 +48,7 @@ from .clicks import ClickCounts
 from .clock import LEAST_STEP, Clock
 from .conversations import Conversations
 from .decisions import Decisions
+from .desk_work import DeskWork
 from .forgetting import Forgetter
 from .handing import Handing
 from .limits import Limits, Rate
@@ -143,6 +144,11 @@ class Service:
         self.presence = Presence(self.hub, self.ledger, self.clock.now, self.tasks.later)
         self.signs = Signs(self.hub, self.visits, self.clock.monotonic, self._signs_failed)
         self.agents = AgentLoads(self.ledger, self.clock)
+        self.desk_work = DeskWork(
+            *(self.ledger, self.agents, self.hub, self.events, self.clock),
+            lambda name: self.sites.table.by_name.get(name),
+            self.tasks.later,
+        )
         self.auditing = Auditing(self.ledger.audit, self.limits, self.events, self.clock.now)
         self.visitors = Visitors(self.visits, self.limits, self.events, self.clock)
         self.talks = Talks(self.ledger, self.visits, self.clock.now, self._talk_not_noted)
@@ -172,6 +178,7 @@ class Service:
             self.clock,
             self.settings.secret.get_secret_value(),
             self.tasks.later,
+            self.desk_work.soon,
         )
         self.attention = Attention(self.ledger, self.signs, self.limits)
         self.ordering = Ordering(
@@ -323,6 +330,7 @@ class Service:
                 ("clew-workflow", self._work_on_commissions()),
                 ("clew-watch", self.watch.run()),
                 ("clew-signs", self.signs.run()),
+                ("clew-desk", self.desk_work.run()),
                 ("clew-notices", self._keep_notices()),
             ]
         )

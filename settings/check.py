@@ -72,6 +72,7 @@ def site_problems(draft: Draft, need_upstream: bool) -> Iterator[Wording]:
     except PlatformError as error:
         yield Wording((*path, "platform"), error.message, error.hint)
     yield from page_problems(site, path)
+    yield from _department_problems(site, path)
 
 
 def _checkout_problems(site: Site, path: KeyPath) -> Iterator[Wording]:
@@ -91,6 +92,16 @@ def _checkout_problems(site: Site, path: KeyPath) -> Iterator[Wording]:
             "remove one of them",
             "warning",
         )
+
+
+def _department_problems(site: Site, path: KeyPath) -> Iterator[Wording]:
+    for number, rule in enumerate(site.rules):
+        if rule.department is not None and rule.department not in site.chat.departments:
+            yield Wording(
+                (*path, "rules", number, "department"),
+                f"{rule.department!r} is none of the site's departments",
+                f'write chat.departments = ["{rule.department}"], or correct the name',
+            )
 
 
 def _is_served(site: Site, host: str) -> bool:

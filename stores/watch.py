@@ -134,7 +134,8 @@ class Watch:
         for site in self._sites:
             if hub.heard(desk_topic(site)):
                 waiting = await self._ledger.outbox.counts(site, STUCK)
-                version = await self._ledger.inbox.version(site), *waiting.values()
+                done = await self._ledger.desk_log.newest()
+                version = await self._ledger.inbox.version(site), done, *waiting.values()
                 if notify and self._versions.get(site) != version:
                     hub.notify(desk_topic(site))
                 self._versions[site] = version

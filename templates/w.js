@@ -19,6 +19,7 @@ class Widget {
       added: (entry, next, live) => this.added(entry, next, live),
       changed: (entry) => this.panel.log.change(entry),
       removed: (entry) => this.panel.log.remove(entry),
+      presence: (online) => (this.online = online),
       state: () => this.refresh(),
     });
     this.host = element(HOST, { id: HOST, "data-turbo-permanent": "" });
@@ -259,6 +260,7 @@ class Widget {
       return;
     }
     this.uninvite();
+    this.talk.watched = true;
     this.talk.start();
     this.launcher.hidden = true;
     this.panel.open(focus);
@@ -269,6 +271,7 @@ class Widget {
   minimise() {
     const focused = this.panel.node.matches(":focus-within");
     this.panel.close();
+    this.talk.unwatch();
     this.launcher.hidden = false;
     if (focused) this.launcher.focus();
     memory.write({ open: false });
@@ -310,7 +313,7 @@ class Widget {
     this.count.textContent = count > 9 ? "9+" : count || "";
     this.counted.textContent = count ? fill(this.texts.unread, { count }) : "";
     const instead = this.elsewhere.failed ? this.chat : null;
-    this.panel.report(this.online, this.talk.state, this.talk.trouble, instead, this.back);
+    this.panel.report(this.online, this.talk, instead, this.back);
   }
 
   announce(text) {

@@ -8,10 +8,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from ...chat.hub import Listener, visitor_topic
+from ...chat.hub import Listener, presence_topic, visitor_topic
+from ...chat.model import Conversation
 from ...referral.cookie import Known, new_visitor_id
 from ...service.attention import PREVIEW_LENGTH
-from ...service.conversations import MessageError, VisitorMessage
+from ...service.conversations import BlockedError, MessageError, VisitorMessage
 from ...settings.model import Language
 from ..context import RequestContext
 from ..guard import NO_STORE, Refused, api, json_body, whole_number
@@ -67,6 +68,8 @@ async def _send(request: Request, at: RequestContext) -> Response:
     message = VisitorMessage(body.text, body.client_id, body.language, body.rule)
     try:
         added = await at.service.conversations.visitor_says(at.site, known, message, at.origin.client)
+    except BlockedError as error:
+        raise Refused(403, str(error), more={"reason": "blocked"}) from None
     except MessageError as error:
         raise Refused(422, f"text: {error}") from None
     data = {"id": added.message.id, "at": added.message.at}
@@ -81,7 +84,19 @@ async def _read(request: Request, at: RequestContext) -> Response:
     state = "none" if found.conversation is None else found.conversation.state
     messages = [m.to_json(found.shown) for m in found.messages]
     seen = (found.conversation.agent_saw if found.conversation is not None else None) or 0
-    return JSONResponse({"messages": messages, "state": state, "seen": seen}, headers=NO_STORE)
+    data = {"messages": messages, "state": state, "seen": seen, "online": _online(at, found.conversation)}
+    return JSONResponse({**data, "blocked": await _blocked(at, visitor)}, headers=NO_STORE)
+
+
+def _online(at: RequestContext, conversation: Conversation | None) -> bool:
+    """Whether somebody is there who answers this visitor."""
+    agent = conversation.agent if conversation is not None and conversation.state == "open" else None
+    return at.service.agents.is_here(at.site.name, at.service.clock.now(), agent)
+
+
+async def _blocked(at: RequestContext, visitor: str) -> bool:
+    until = await at.service.conversations.blocked_until(at.site.name, visitor, at.origin.client)
+    return until is not None
 
 
 @api
@@ -102,30 +117,40 @@ async def _stream(request: Request, at: RequestContext) -> Response:
     last_event = request.headers.get("last-event-id", "")
     if last_event.isascii() and last_event.isdigit() and len(last_event) <= 18:
         after = int(last_event)
-    begun = (await conversations.read(site, visitor, after)).conversation
-    if begun is None:
-        # After a 204 the browser does not reconnect.
-        return Response(status_code=204, headers=NO_STORE)
-    first = True
+    talk = (await conversations.read(site, visitor, after)).conversation
+    # What the widget knows of it: by what it asked before, or by the stream that was broken.
+    told: tuple[bool, bool] | None = None
+    blocked, first = await _blocked(at, visitor), True
 
     async def read(listener: Listener) -> Sequence[bytes]:
-        nonlocal after, first
-        signs = [passing(sign.kind, json.dumps(sign.data)) for sign in listener.given()]
-        if first and begun.agent_saw:
-            signs.insert(0, passing("seen", json.dumps({"message": begun.agent_saw})))
-        if not listener.taken() and not first:
-            return signs
-        first = False
-        found = await conversations.read(site, visitor, after)
-        if found.messages:
-            after = found.messages[-1].id
-        # The message of an agent ends its typing, which was told before.
-        return signs + [
-            event("message", json.dumps(m.to_json(found.shown)), str(m.id)) for m in found.messages
-        ]
+        nonlocal after, blocked, first, talk, told
+        parts = [passing(sign.kind, json.dumps(sign.data)) for sign in listener.given()]
+        if first and talk is not None and talk.agent_saw:
+            parts.insert(0, passing("seen", json.dumps({"message": talk.agent_saw})))
+        woken = listener.taken()
+        if first or visitor_topic(site, visitor) in woken:
+            found = await conversations.read(site, visitor, after)
+            talk = found.conversation
+            if found.messages:
+                after = found.messages[-1].id
+            elif not first:
+                blocked = await _blocked(at, visitor)
+            # The message of an agent ends its typing, which was told before.
+            parts += [event("message", json.dumps(m.to_json(found.shown)), str(m.id)) for m in found.messages]
+        if first or woken:
+            now = _online(at, talk), blocked
+            if now != told:
+                parts.append(passing("state", json.dumps({"online": now[0], "blocked": now[1]})))
+            told, first = now, False
+        return parts
 
     return EventStream(
-        at.service.hub, visitor_topic(site, visitor), STREAMS_PER_VISITOR, lambda: at.hold("streams"), read
+        at.service.hub,
+        visitor_topic(site, visitor),
+        STREAMS_PER_VISITOR,
+        lambda: at.hold("streams"),
+        read,
+        others=[presence_topic(site)],
     )
 
 

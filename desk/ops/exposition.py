@@ -53,7 +53,9 @@ async def _ledger(service: Service) -> list[Metric]:
         "Commissions whose hold period is over and that wait for a person",
         labels=["site"],
     )
-    agents = GaugeMetricFamily("clew_agents_online", "Agents with an open desk", labels=["site"])
+    agents = GaugeMetricFamily(
+        "clew_agents_online", "Agents with an open desk who take conversations", labels=["site"]
+    )
     answers = await service.visits_probe.failure() is None
     visits = GaugeMetricFamily("clew_visits_up", "Whether the visit store can be used", value=int(answers))
     try:
@@ -69,7 +71,7 @@ async def _ledger(service: Service) -> list[Metric]:
             postbacks.add_metric([site, state], number)
     for site, number in overdue.items():
         commissions.add_metric([site], number)
-    online = Counter(site for site, _ in present)
+    online = Counter(one.site for one in present if one.presence == "available")
     for site in service.sites:
         agents.add_metric([site], online[None] + online[site])
     held = [postbacks, commissions, agents]

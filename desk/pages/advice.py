@@ -11,6 +11,11 @@ from ...events.events import EVENTS, MORE
 from ...stores.ledger.notices import Notice
 
 ADVICE: Mapping[str, tuple[str, str]] = {
+    "talk_waits": (
+        "{waiting} conversations wait for more than two minutes: nobody who could take them has a place.",
+        "Answer one of them yourself, or set yourself to available. If it happens often: `per_agent`, "
+        "`departments` and the people's languages, see docs/desk.md.",
+    ),
     "click_dropped": (
         "Visitors from {partner} came with a parameter {param} that holds no click id ({why}).",
         "Tell the partner: a macro in the links was not filled in, so clew cannot report these orders.",

@@ -22,7 +22,7 @@ from ..cookies import LOGIN as LOGIN_COOKIE
 from ..cookies import SESSION as COOKIE
 from ..cookies import STEP
 from ..guard import FIELDS, Endpoint, Refused, form_body, form_pairs, over
-from ..roles import MAY, RULES, Rule, rule_of
+from ..roles import MAY, PRESENCE, RULES, Rule, rule_of
 from ..times import span
 from ..ways import ROOT
 from .devices import device_of
@@ -149,6 +149,8 @@ def signed_in(handler: Callable[[Request, AgentContext], Awaitable[Response]]) -
         if must_set_up(context) and not context.rule.unlocked:
             return see_other(request, "/account/factor?done=wanted")
         request.scope[MAY] = context.may
+        if at.chosen is not None:
+            request.scope[PRESENCE] = context.session.presence
         answer = await handler(request, context)
         if context.rule.audit and answer.status_code < 400 and not request.scope.get(_NOTHING):
             await _note(request, context)
@@ -159,13 +161,21 @@ def signed_in(handler: Callable[[Request, AgentContext], Awaitable[Response]]) -
 
 async def _note(request: Request, context: AgentContext) -> None:
     """Write into the audit trail what was done, as the page's rule says."""
-    at, rule = context.at, context.rule
+    rule = context.rule
     form, query = request.scope.get(_FORM, {}), dict(request.query_params)
     kept = {name: str(form[name]) for name in rule.kept if form.get(name)}
     details = kept if request.method == "POST" else {name: query[name] for name in sorted(query)}
     subject = next(iter(request.path_params.values()), "") or next(iter(kept.values()), "")
+    await audited(context, rule.audit, str(subject), details)
+
+
+async def audited(
+    context: AgentContext, action: str, subject: str, details: Mapping[str, str] | None = None
+) -> None:
+    """Write a line into the audit trail."""
+    at = context.at
     network = network_of(at.origin.client) or ""
-    act = Act(at.chosen or PROGRAM, context.session.agent, rule.audit, str(subject), network, details)
+    act = Act(at.chosen or PROGRAM, context.session.agent, action, subject, network, dict(details or {}))
     await at.service.auditing.note(act)
 
 

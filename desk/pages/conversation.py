@@ -12,9 +12,22 @@ from ...orders.sale import read_sale
 from ...service.canned_answers import unfilled
 from ...service.conversations import MessageError
 from ...settings.model import Site
+from ...stores.ledger.conversations import HeldError
 from ..context import RequestContext
 from ..guard import NO_STORE, Refused
-from .auth import AgentContext, agent_form, anyone, login, login_page, logout, see_other, signed_in
+from .auth import (
+    AgentContext,
+    agent_form,
+    anyone,
+    audited,
+    login,
+    login_page,
+    logout,
+    see_other,
+    signed_in,
+)
+from .handing_on import routes as handing_on
+from .handing_on import talk_of, work_of
 from .inbox import close_many, common, inbox, lines
 from .live import page_mark, stream
 from .render import file, page
@@ -27,18 +40,10 @@ def _hosts(request: Request, site: Site) -> frozenset[str]:
     return frozenset({request.scope["clew"].origin.host.lower(), *site.hosts})
 
 
-async def _conversation(request: Request, context: AgentContext) -> Conversation:
-    at = context.at
-    found = await at.service.ledger.conversations.get(at.site.name, request.path_params["id"])
-    if found is None:
-        raise Refused(404, "There is no such conversation at this site.")
-    return found
-
-
 @signed_in
 async def conversation(request: Request, context: AgentContext) -> Response:
     """One conversation with the visitor's trail."""
-    return await _talk(request, context, await _conversation(request, context))
+    return await _talk(request, context, await talk_of(request, context))
 
 
 async def _talk(
@@ -50,6 +55,7 @@ async def _talk(
     draft: str = "",
     sale: dict[str, str] | None = None,
     sale_problem: str = "",
+    over: str = "",
 ) -> Response:
     at = context.at
     # Taken first, so that a change while the page is built makes the stream announce it at once.
@@ -58,6 +64,7 @@ async def _talk(
     now = at.service.clock.now()
     seen = summary(visitor, _hosts(request, at.site.settings), now) if visitor is not None else None
     touches = visitor.touches if visitor is not None else ()
+    work = await work_of(context, found)
     others = await at.service.ledger.inbox.of_visitor(at.site.name, found.visitor)
     return page(
         request,
@@ -71,8 +78,10 @@ async def _talk(
             visitor,
             problem=problem,
             draft=draft,
+            over=over,
             inserted=request.query_params.get("canned", ""),
         ),
+        **work,
         seen=seen,
         earned=decide(Inputs(now, now, touches, channel="chat"), at.site.policy),
         earlier=[e for e in others if e.conversation.id != found.id],
@@ -87,8 +96,8 @@ async def _talk(
 @signed_in
 async def answer(request: Request, context: AgentContext) -> Response:
     """Send an answer; the conversation is then assigned to the agent."""
-    found, fields = await _conversation(request, context), await agent_form(request, context)
-    text = fields.get("text", "")
+    found, fields = await talk_of(request, context), await agent_form(request, context)
+    text, over = fields.get("text", ""), fields.get("over", "")[:64] or None
     if gaps := unfilled(text):
         return await _talk(request, context, found, 422, f"Not sent: replace {', '.join(gaps)} first.", text)
     try:
@@ -98,16 +107,21 @@ async def answer(request: Request, context: AgentContext) -> Response:
             text,
             agent=context.session.agent,
             client_id=fields.get("client_id", "")[:64] or None,
+            over=over,
         )
+    except HeldError as held:
+        return await _talk(request, context, found, 409, draft=text, over=held.agent)
     except MessageError as error:
         return await _talk(request, context, found, 422, f"Not sent: {error}.", text)
+    if over is not None and over == found.agent:
+        await audited(context, "conversation.taken_over", found.id, {"from": over})
     return see_other(request, f"/conversations/{found.id}#end")
 
 
 @signed_in
 async def typing(request: Request, context: AgentContext) -> Response:
     """Tell the visitor that the agent is writing, or with `typing=0` no longer."""
-    found, fields = await _conversation(request, context), await agent_form(request, context)
+    found, fields = await talk_of(request, context), await agent_form(request, context)
     await context.at.service.attention.agent_types(
         found, context.session.agent, fields.get("typing", "1") != "0"
     )
@@ -117,7 +131,7 @@ async def typing(request: Request, context: AgentContext) -> Response:
 @signed_in
 async def seen(request: Request, context: AgentContext) -> Response:
     """Note that the agent has read up to a message."""
-    found, fields = await _conversation(request, context), await agent_form(request, context)
+    found, fields = await talk_of(request, context), await agent_form(request, context)
     number = fields.get("message", "")
     if not (number.isascii() and number.isdigit() and len(number) <= 18):
         raise Refused(422, "message: the number of a message")
@@ -128,23 +142,25 @@ async def seen(request: Request, context: AgentContext) -> Response:
 @signed_in
 async def take(request: Request, context: AgentContext) -> Response:
     """Assign the conversation to the agent."""
-    found, _ = await _conversation(request, context), await agent_form(request, context)
+    found, _ = await talk_of(request, context), await agent_form(request, context)
     await context.at.service.conversations.take(found.site, found.id, context.session.agent)
+    if found.agent not in (None, context.session.agent):
+        await audited(context, "conversation.taken_over", found.id, {"from": str(found.agent)})
     return see_other(request, f"/conversations/{found.id}")
 
 
 @signed_in
 async def close(request: Request, context: AgentContext) -> Response:
     """Close the conversation; the visitor's next message opens it again."""
-    found, _ = await _conversation(request, context), await agent_form(request, context)
-    await context.at.service.conversations.close(found.site, found.id)
+    found, _ = await talk_of(request, context), await agent_form(request, context)
+    await context.at.service.conversations.close(found.site, found.id, context.session.agent)
     return see_other(request, "/")
 
 
 @signed_in
 async def record(request: Request, context: AgentContext) -> Response:
     """Record an order that was closed in this conversation: its channel is `chat`."""
-    found, fields = await _conversation(request, context), await agent_form(request, context)
+    found, fields = await talk_of(request, context), await agent_form(request, context)
     try:
         order = read_sale(fields)
     except OrderError as error:
@@ -177,6 +193,13 @@ async def script(request: Request, at: RequestContext) -> Response:
 
 _TALK = "/desk/conversations/{id}"
 
+
+async def _problem(
+    request: Request, context: AgentContext, found: Conversation, status: int, problem: str
+) -> Response:
+    return await _talk(request, context, found, status, problem)
+
+
 routes: list[BaseRoute] = [
     Route("/desk", inbox, methods=["GET"]),
     Route("/desk/", inbox, methods=["GET"]),
@@ -195,4 +218,5 @@ routes: list[BaseRoute] = [
     Route(f"{_TALK}/take", take, methods=["POST"]),
     Route(f"{_TALK}/close", close, methods=["POST"]),
     Route(f"{_TALK}/order", record, methods=["POST"]),
+    *handing_on(_problem),
 ]

@@ -145,5 +145,7 @@ async def close_many(request: Request, context: AgentContext) -> Response:
     at = context.at
     ids = [value for name, value in pairs if name == "id"]
     client = _CLIENT.fullmatch(dict(pairs).get("network", ""))
-    await at.service.conversations.close_many(at.site.name, ids, client[0] if client else None)
+    await at.service.conversations.close_many(
+        at.site.name, ids, client[0] if client else None, context.session.agent
+    )
     return see_other(request, "/")

@@ -55,7 +55,8 @@ async def _page_stamp(at: RequestContext, conversation: str | None) -> str:
     if found is None:
         return _stamp([])
     visitor = await at.service.visitors.find(site, found.visitor, "desk")
-    return _stamp([found.state, found.agent, *visit_mark(visitor, at.service.clock.now())])
+    done = await at.service.ledger.desk_log.last(found.id)
+    return _stamp([found.state, found.agent, done, *visit_mark(visitor, at.service.clock.now())])
 
 
 def _stamp(parts: Sequence[object], size: int = 6) -> str:

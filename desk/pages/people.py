@@ -11,7 +11,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from ...settings.model import LANGUAGES
 from ...stores.ledger.agents import Agent, AgentError, Decider
+from ...stores.ledger.desk_agents import WorkError
 from ...stores.ledger.desk_links import NOTE_LENGTH, SECONDS, DeskLink
 from ...stores.ledger.roles import ALL_SITES, ROLES, Role, Roles, role_at, suffices
 from ..context import RequestContext
@@ -23,6 +25,7 @@ from .render import desk_path, page
 _SAID = {
     "revoked": "The link is revoked.",
     "role": "The role is changed. It holds at once, also for open sessions.",
+    "work": "It is changed, and holds at once.",
     "removed": "The person can no longer log in, and is logged out everywhere.",
     "factor": "The second factor is taken away, and all sessions have ended.",
     "sessions": "The sessions have ended.",
@@ -209,6 +212,10 @@ async def _shown(
         "person.html",
         status,
         person=found,
+        work=await ledger.desk_agents.of(found.name),
+        departments=context.at.site.settings.chat.departments,
+        languages=LANGUAGES,
+        usual=context.at.site.settings.chat.per_agent,
         role=role_at(found.roles, context.at.site.name),
         own=found.name == context.session.agent,
         whole=whole,
@@ -251,6 +258,35 @@ async def set_role(request: Request, context: AgentContext) -> Response:
         return await _shown(request, context, 422, f"Nothing changed: {error}.")
     still = role_at(after, context.at.site.name) is not None
     return see_other(request, f"/people/{found.name}?done=role" if still else "/people?done=role")
+
+
+@signed_in
+async def set_work(request: Request, context: AgentContext) -> Response:
+    """Set how many conversations a person takes at once, and which."""
+    pairs = await agent_pairs(request, context, fields=100)
+    found, at = await _person(context, request.path_params["name"]), context.at
+    text = dict(pairs).get("capacity", "").strip()
+    if text and not (text.isascii() and text.isdigit() and len(text) <= 3):
+        return await _shown(request, context, 422, "Nothing changed: write a number of conversations.")
+    own = at.site.settings.chat.departments
+    before = await at.service.ledger.desk_agents.of(found.name)
+    # Departments of other sites stay as they are.
+    departments = [one for one in before.departments if one not in own]
+    departments += [one for name, one in pairs if name == "department" and one in own]
+    languages = [one for name, one in pairs if name == "language" and one in LANGUAGES]
+    try:
+        await at.service.ledger.desk_agents.set_work(
+            found.name,
+            at.service.clock.now(),
+            capacity=int(text) if text else None,
+            languages=languages,
+            departments=departments,
+        )
+    except WorkError as error:
+        return await _shown(request, context, 422, f"Nothing changed: {error}.")
+    noted(request, languages=", ".join(languages), departments=", ".join(departments))
+    at.service.desk_work.soon(at.site.name)
+    return see_other(request, f"/people/{found.name}?done=work")
 
 
 @signed_in
@@ -304,6 +340,7 @@ routes: list[BaseRoute] = [
     Route("/desk/people/invitations/{id}/revoke", revoke, methods=["POST"]),
     Route(_ONE, person, methods=["GET"]),
     Route(f"{_ONE}/role", set_role, methods=["POST"]),
+    Route(f"{_ONE}/work", set_work, methods=["POST"]),
     Route(f"{_ONE}/remove", remove, methods=["POST"]),
     Route(f"{_ONE}/password", new_password, methods=["POST"]),
     Route(f"{_ONE}/factor", reset_factor, methods=["POST"]),

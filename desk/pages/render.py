@@ -15,7 +15,7 @@ from starlette.responses import HTMLResponse, Response
 
 from ... import templates
 from ..context import RequestContext, request_context
-from ..roles import MAY
+from ..roles import MAY, PRESENCE
 from ..times import Times, span
 from ..ways import HOME
 
@@ -133,6 +133,7 @@ def page(request: Request, template: str, status: int = 200, **values: object) -
         css=asset("desk.css").version,
         js=asset("desk.js").version,
         may=request.scope.get(MAY, _nothing),
+        presence=request.scope.get(PRESENCE, ""),
         **values,
     )
     return HTMLResponse(text.encode("utf-8", "replace"), status, headers(request))

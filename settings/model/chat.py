@@ -8,6 +8,8 @@ from pydantic import AfterValidator, Field, SecretStr
 
 from .base import Language, Model, TimeZone
 
+DEPARTMENT = r"^[A-Za-z0-9_.-]{1,64}$"
+
 
 class Rule(Model):
     """When to show, invite or hide: all lines of `when` must be true; the first match by priority acts."""
@@ -18,6 +20,7 @@ class Rule(Model):
     priority: int = 0
     text: str | dict[Language, str] | None = None
     question: bool = True
+    department: str | None = Field(None, pattern=DEPARTMENT)
     enabled: bool = True
 
 
@@ -94,3 +97,7 @@ class Chat(Model):
     messages_per_minute: int = Field(20, ge=1, le=600)
     per_agent: int = Field(3, ge=1, le=50)
     undo_seconds: int = Field(60, ge=0, le=3600)
+    assignment: Literal["free", "round_robin", "language"] = "free"
+    departments: list[Annotated[str, Field(pattern=DEPARTMENT)]] = Field([], max_length=50)
+    widen_seconds: int = Field(60, ge=0, le=86400)
+    idle_minutes: int = Field(15, ge=1, le=1440)

@@ -6,7 +6,7 @@ import re
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ParamSpec, TypeVar
+from typing import NamedTuple, ParamSpec, TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -14,11 +14,13 @@ from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select, u
 
 from .connection import Connection, executing
 from .database import Database, Work
+from .desk_agents import begin_shift, write
 from .roles import ALL_SITES, Role, Roles, first_role, has_role, role_at, roles_of, suffices, write_roles
 from .schema import (
     agent_roles,
     agent_sessions,
     agents,
+    desk_agents,
     desk_links,
     login_steps,
     partner_sessions,
@@ -77,12 +79,23 @@ class Agent:
         return self.partner_site or (next(iter(self.roles)) or None if len(self.roles) == 1 else None)
 
 
+class Present(NamedTuple):
+    """An agent with a desk open, at a site or all (None): when it was seen last, its presence, and its own
+    number of conversations, None for the site's."""
+
+    site: str | None
+    seen_at: float
+    name: str
+    presence: str
+    capacity: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     """A login at work. `csrf` has to come with every form; `expires_at` and `seen_at`, the last sign of the
     agent's open desk, in unix seconds. `roles` are those that the agent has now, by site; `id` names the
     session to people, `used_at` is when it was last written that it is in use. `factor`: the agent has a
-    second factor, by which the session began."""
+    second factor, by which the session began. `presence` is what it takes of conversations."""
 
     agent: str
     csrf: str
@@ -92,6 +105,7 @@ class Session:
     id: str
     used_at: float
     factor: bool = False
+    presence: str = "available"
 
     def role_at(self, site: str) -> Role | None:
         """The agent's role at a site."""
@@ -370,9 +384,11 @@ class Agents:
         valid = (
             select(agents.c.name, own.csrf, own.expires_at, agents.c.seen_at, own.seen_at)
             .add_columns(agent_roles.c.site, agent_roles.c.role, second_factors.c.confirmed_at)
+            .add_columns(desk_agents.c.presence)
             .join(agents, agents.c.name == own.agent)
             .join(agent_roles, agent_roles.c.agent == own.agent)
             .outerjoin(second_factors, second_factors.c.agent == own.agent)
+            .outerjoin(desk_agents, desk_agents.c.agent == own.agent)
             .where(
                 own.token == digest,
                 own.expires_at > now,
@@ -388,9 +404,9 @@ class Agents:
         at = site or place.site
         if not roles or (at is not None and role_at(roles, at) is None):
             return None
-        name, csrf, expires_at, seen_at, used_at, _, _, confirmed = rows[0]
-        factor = confirmed is not None
-        return Session(name, csrf, expires_at, seen_at, roles, digest[:SESSION_ID], used_at, factor)
+        name, csrf, expires_at, seen_at, used_at, _, _, confirmed, presence = rows[0]
+        factor, presence = confirmed is not None, presence or "available"
+        return Session(name, csrf, expires_at, seen_at, roles, digest[:SESSION_ID], used_at, factor, presence)
 
     async def used(self, token: str, now: float, network: str) -> None:
         """Write that a session is in use, and from which network."""
@@ -435,23 +451,33 @@ class Agents:
     async def left(self, agent: str, at: float) -> None:
         """Note that the agent's last desk is closed, unless it was seen elsewhere after `at`."""
         gone = update(agents).where(agents.c.name == agent, agents.c.seen_at <= at).values(seen_at=None)
-        await self._db.transact(executing(gone))
+
+        async def work(tx: Connection) -> None:
+            if (await tx.execute(gone)).rowcount:
+                await write(tx, agent, at, left_at=at)
+
+        await self._db.transact(work)
 
     async def online(self, site: str, now: float) -> int:
-        """How many agents of the site, those of all sites included, were seen in the last 30 seconds."""
-        theirs = select(func.count()).where(_present(now), has_role(site))
+        """How many agents of the site, those of all sites included, have a desk open and are not away."""
+        available = func.coalesce(desk_agents.c.presence, "available") == "available"
+        joined = agents.outerjoin(desk_agents, desk_agents.c.agent == agents.c.name)
+        theirs = select(func.count()).select_from(joined)
+        theirs = theirs.where(present_now(now), has_role(site), available)
         async with self._db.read() as connection:
             return int(await connection.scalar(theirs) or 0)
 
-    async def present(self, now: float) -> Sequence[tuple[str | None, float]]:
-        """The sites (None: all) of each agent that was seen in the last 30 seconds, and when that was."""
+    async def present(self, now: float) -> Sequence[Present]:
+        """Who was seen in the last 30 seconds: a line for each site (None: all) of each agent."""
         query = select(agents.c.name, agent_roles.c.site, agents.c.seen_at)
-        query = query.join(agent_roles, agent_roles.c.agent == agents.c.name).where(_present(now))
+        query = query.add_columns(desk_agents.c.presence, desk_agents.c.capacity)
+        query = query.join(agent_roles, agent_roles.c.agent == agents.c.name)
+        query = query.outerjoin(desk_agents, desk_agents.c.agent == agents.c.name).where(present_now(now))
         async with self._db.read() as connection:
             rows = (await connection.execute(query)).all()
         everywhere = {row.name for row in rows if row.site == ALL_SITES}
         return [
-            (row.site or None, row.seen_at)
+            Present(row.site or None, row.seen_at, row.name, row.presence or "available", row.capacity)
             for row in rows
             if row.site == ALL_SITES or row.name not in everywhere
         ]
@@ -485,7 +511,8 @@ def _of_partner(site: str | None) -> tuple[ColumnElement[bool], ...]:
     return () if site is None else (agents.c.site == site,)
 
 
-def _present(now: float) -> ColumnElement[bool]:
+def present_now(now: float) -> ColumnElement[bool]:
+    """Whether a row of `agents` is of somebody whose desk is open."""
     # After a clock was set back, a time of an hour ahead does not count as present.
     return and_(
         agents.c.active,
@@ -507,6 +534,7 @@ async def begin_session(
     tx: Connection, agent: str, place: Place, now: float, *, device: str, network: str
 ) -> str:
     """Add a session within a transaction that has made sure that the agent may have one; its token."""
+    await begin_shift(tx, agent, now)
     own, token = agent_sessions.c, secrets.token_urlsafe(32)
     await tx.execute(delete(agent_sessions).where(own.expires_at <= now))
     newest = select(own.token).where(own.agent == agent).order_by(own.created_at.desc(), own.token)

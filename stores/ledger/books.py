@@ -1,7 +1,9 @@
 """All that the ledger holds, over one database."""
 
 from .agents import Agents
+from .assignment import Assignment
 from .audit import Audit
+from .blocks import Blocks
 from .calls import Calls
 from .canned import CannedAnswers
 from .commissions import Commissions
@@ -9,7 +11,9 @@ from .conversations import Conversations
 from .customers import Customers
 from .database import Database
 from .deliveries import Deliveries
+from .desk_agents import DeskAgents
 from .desk_links import DeskLinks
+from .desk_log import DeskLog
 from .endpoints import Endpoints
 from .engines import database_at
 from .exports import Exports
@@ -65,6 +69,10 @@ class Ledger:
         self.audit = Audit(self.db)
         self.second_factors = SecondFactors(self.db)
         self.desk_links = DeskLinks(self.db)
+        self.desk_log = DeskLog(self.db)
+        self.desk_agents = DeskAgents(self.db)
+        self.assignment = Assignment(self.db)
+        self.blocks = Blocks(self.db)
         self.partner_access = PartnerAccess(self.db)
         self.partner_book = PartnerBook(self.db)
         self.partner_clicks = PartnerClicks(self.db)

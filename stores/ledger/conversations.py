@@ -25,6 +25,7 @@ from ...chat.model import Added, Author, Conversation, Message, Sender
 from ...referral.visitor import Talk
 from .connection import Connection, executing
 from .database import Database
+from .desk_log import Done, log
 from .prepared import Prepared, values_of
 from .schema import conversations, messages
 
@@ -43,6 +44,7 @@ CONVERSATION = [
     for name in (
         *("id", "site", "visitor", "language", "rule", "state", "agent", "started_at", "updated_at"),
         *("agent_saw", "visitor_saw"),
+        "department",
     )
 ]
 OWN = conversations.c.provider.is_(None)
@@ -209,6 +211,14 @@ class NoConversationError(LookupError):
     """The site has no conversation of this id."""
 
 
+class HeldError(Exception):
+    """Another agent has the conversation: `agent`."""
+
+    def __init__(self, agent: str) -> None:
+        super().__init__(f"{agent} has this conversation")
+        self.agent = agent
+
+
 class Conversations:
     """The conversations of all sites. Times in unix seconds."""
 
@@ -257,11 +267,13 @@ class Conversations:
         now: float,
         sender: Sender = NOBODY,
         opening: Callable[[], None] = lambda: None,
+        department: str | None = None,
     ) -> Added:
         """Write a visitor's message into its conversation, which is opened or reopened if it has to be.
 
         A `client_id` that this visitor has sent before adds nothing and returns the first message. `opening`
-        is called before a new conversation is made; if it raises, nothing is written.
+        is called before a new conversation is made; if it raises, nothing is written. A new one belongs to
+        the `department`.
         """
 
         async def work(tx: Connection) -> Added:
@@ -282,13 +294,17 @@ class Conversations:
             opened = found is None or found.state == "closed"
             if found is None or (opened and now - found.updated_at > REOPEN_SECONDS):
                 opening()
-                found = Conversation(new_id(), site, visitor, language, rule, "open", None, now, now)
+                found = Conversation(
+                    new_id(), site, visitor, language, rule, "open", None, now, now, department=department
+                )
                 row = {c.name: getattr(found, c.name) for c in CONVERSATION}
                 await tx.execute(insert(conversations).values(**row, said=0))
             message = await _add(tx, found, "visitor", None, text, client_id, now)
             change: dict[str, Any] = {"key": found.id, "updated_at": now, "last": message.id}
             change |= {"partner": sender.partner, "page": sender.page, "client": sender.client}
             found = conversation_of((await tx.execute(_VISITOR_SAID, change)).first())
+            if opened:
+                await log(tx, Done("opened", site, found.id, agent=found.agent, at=now))
             return Added(found, message, created=True, opened=opened)
 
         return await self._db.transact(work)
@@ -401,21 +417,45 @@ class Conversations:
         return tuple(message_of(row) for row in reversed(rows))
 
     async def add_agent_message(
-        self, site: str, conversation: str, text: str, *, agent: str, client_id: str | None, now: float
+        self,
+        site: str,
+        conversation: str,
+        text: str,
+        *,
+        agent: str,
+        client_id: str | None,
+        now: float,
+        over: str | None = None,
     ) -> Added:
         """Write an agent's answer. Who answers has the conversation, and a closed one is open again.
 
-        Raises NoConversationError. A repeated `client_id` adds nothing and returns the first message.
+        Raises NoConversationError, and HeldError if another agent than `over` has it and it is open. A
+        repeated `client_id` adds nothing and returns the first message.
         """
 
         async def work(tx: Connection) -> Added:
             found = await _found(tx, site, conversation)
             if (repeat := await _sent(tx, found, client_id)) is not None:
                 return Added(found, repeat, created=False)
+            opened, before = found.state == "closed", found.agent
+            if not opened and before not in (None, agent, over):
+                raise HeldError(str(before))
             message = await _add(tx, found, "agent", agent, text, client_id, now)
-            opened = found.state == "closed"
             change: dict[str, Any] = {"key": found.id, "updated_at": now, "last": message.id, "agent": agent}
             found = conversation_of((await tx.execute(_AGENT_SAID, change)).first())
+            if opened or before != agent:
+                await log(
+                    tx,
+                    Done(
+                        "opened" if opened else "taken",
+                        site,
+                        found.id,
+                        by=agent,
+                        agent=agent,
+                        before=before,
+                        at=now,
+                    ),
+                )
             return Added(found, message, created=True, opened=opened)
 
         return await self._db.transact(work)
@@ -424,21 +464,37 @@ class Conversations:
         """Give the conversation to an agent, whoever had it before. Raises NoConversationError."""
 
         async def work(tx: Connection) -> Conversation:
-            return await _touch(tx, await _found(tx, site, conversation), now, agent=agent)
+            found = await _found(tx, site, conversation)
+            if found.agent == agent:
+                return found
+            taken = await _touch(tx, found, now, agent=agent)
+            await log(tx, Done("taken", site, found.id, by=agent, agent=agent, before=found.agent, at=now))
+            return taken
 
         return await self._db.transact(work)
 
     async def close(
-        self, site: str, conversation: str, now: float, note: Note = lambda found: None
+        self,
+        site: str,
+        conversation: str,
+        now: float,
+        note: Note = lambda found: None,
+        *,
+        by: str | None = None,
     ) -> Conversation:
         """Close it; the next message opens it again. Raises NoConversationError.
 
-        `note` gives the system's word on that, which both sides read; it is written once.
+        `note` gives the system's word on that, which both sides read; it is written once. `by` is the agent
+        who closes it.
         """
 
         async def work(tx: Connection) -> Conversation:
             found = await _found(tx, site, conversation)
-            return found if found.state == "closed" else await _close(tx, found, now, note)
+            if found.state == "closed":
+                return found
+            closed = await _close(tx, found, now, note)
+            await log(tx, Done("closed", site, found.id, by=by, agent=found.agent, at=now))
+            return closed
 
         return await self._db.transact(work)
 
@@ -450,6 +506,7 @@ class Conversations:
         ids: Sequence[str] = (),
         client: str | None = None,
         note: Note = lambda found: None,
+        by: str | None = None,
     ) -> tuple[Conversation, ...]:
         """Close the open ones of `ids`, and all of a client network that nobody has taken or answered.
 
@@ -469,7 +526,10 @@ class Conversations:
 
         async def work(tx: Connection) -> tuple[Conversation, ...]:
             rows = (await tx.execute(found)).all()
-            return tuple([await _close(tx, conversation_of(row), now, note) for row in rows])
+            closed = tuple([await _close(tx, conversation_of(row), now, note) for row in rows])
+            lines = [Done("closed", site, one.id, by=by, agent=one.agent, at=now) for one in closed]
+            await log(tx, *lines)
+            return closed
 
         return await self._db.transact(work)
 

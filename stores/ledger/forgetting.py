@@ -16,8 +16,10 @@ from sqlalchemy import ColumnElement, Row, delete, or_, select, update
 from ...orders.sighting import Sighting
 from ...postbacks.model import State
 from ...referral.touches import Click
+from .blocks import forget_blocked
 from .connection import Connection
 from .database import Database
+from .desk_log import forget_talk
 from .forgotten import mark
 from .planned import lock_order
 from .schema import attempts as attempts_table
@@ -154,6 +156,7 @@ class Forgetting:
             found = found.plus(await through(_linked, of_orders, _O.site == person.site))
             found = found.plus(await through(_sightings, *of_email))
         found = found.plus(await self._work(lambda tx: _provider_states(tx, person, done), done))
+        found = found.plus(await self._work(lambda tx: _blocks(tx, person, done), done))
         found = found.plus(await self._work(lambda tx: _unread(tx, person, done), done))
         return found.plus(await self._work(lambda tx: _notices(tx, person, done), done))
 
@@ -433,6 +436,7 @@ async def _talk(tx: Connection, talk: str, done: _Done) -> Forgot:
         found.changed.add(("conversations", talk))
     if not done.dry and len(ids) < STEP_ROWS:
         await tx.execute(delete(conversation_tags).where(conversation_tags.c.conversation == talk))
+        await forget_talk(tx, talk)
         await tx.execute(delete(talks).where(talks.c.id == talk))
     return found
 
@@ -457,6 +461,14 @@ async def _provider_states(tx: Connection, person: Person, done: _Done) -> Forgo
     if found and not done.dry:
         await tx.execute(delete(provider_states).where(*which))
     return Forgot(set(found))
+
+
+async def _blocks(tx: Connection, person: Person, done: _Done) -> Forgot:
+    """Delete who is blocked: the visitor comes with another id."""
+    if person.withdrawn:
+        return Forgot()
+    ids = await forget_blocked(tx, person.site, person.visitors, dry=done.dry)
+    return Forgot({("blocks", one) for one in ids})
 
 
 async def _unread(tx: Connection, person: Person, done: _Done) -> Forgot:

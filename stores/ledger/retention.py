@@ -9,8 +9,9 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
-from sqlalchemy import Select, delete, insert, select, update
+from sqlalchemy import Select, delete, func, insert, select, update
 
+from .blocks import delete_ended
 from .connection import Connection
 from .database import Database
 from .errors import LedgerConflictError
@@ -22,6 +23,7 @@ from .schema import (
     conversations,
     deliveries,
     desk_links,
+    desk_log,
     login_steps,
     messages,
     notices,
@@ -141,7 +143,17 @@ async def _conversations(tx: Connection, before: float) -> int:
     # Agents may have written anything into a tag.
     kept = select(talk.id).where(named)
     await tx.execute(delete(conversation_tags).where(conversation_tags.c.conversation.in_(kept)))
-    return len(rows)
+    return max(len(rows), await _desk_work(tx, before), await delete_ended(tx, before, STEP_ROWS))
+
+
+async def _desk_work(tx: Connection, before: float) -> int:
+    """What was done with old conversations, notes too; how many rows."""
+    own, talk = desk_log.c, conversations.c
+    done = select(own.id).outerjoin(conversations, talk.id == own.conversation)
+    old = done.where(own.at < before, func.coalesce(talk.updated_at, own.at) < before)
+    ids = await _ids(tx, old)
+    await tx.execute(delete(desk_log).where(own.id.in_(ids)))
+    return len(ids)
 
 
 async def _notices(tx: Connection, before: float) -> int:

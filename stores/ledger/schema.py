@@ -402,6 +402,8 @@ network_paces = Table(
     Column("calls", JSON, nullable=False),  # unix seconds, the oldest first
 )
 
+_QUEUE = text("waiting_since IS NOT NULL AND agent IS NULL")
+
 conversations = Table(
     "conversations",
     metadata,
@@ -430,12 +432,15 @@ conversations = Table(
     # page told of it.
     Column("tied", text_of(8)),
     Column("rating", Integer),  # by the visitor, 1 to 5
+    Column("department", text_of(64)),  # whose it is, by the rule that started it or by a transfer
     # A browser tells the id: nobody may take one that is another visitor's.
     UniqueConstraint("site", "provider", "external", "visitor"),
     Index("ix_conversations_visitor", "site", "visitor"),
     Index("ix_conversations_updated", "site", "state", "updated_at", "provider"),
     Index("ix_conversations_waiting", "site", "state", "waiting_since", "updated_at"),
-    Index("ix_conversations_agent", "site", "agent", "state", "updated_at"),
+    Index("ix_conversations_agent", "agent", "state", "updated_at"),
+    # Those that nobody has are few, and looked for again and again (`assignment.py`).
+    Index("ix_conversations_queue", "site", "waiting_since", sqlite_where=_QUEUE, postgresql_where=_QUEUE),
     # The open ones of all sites are counted again and again; those that are closed are many times more.
     Index("ix_conversations_state", "state", "site", "provider", "updated_at"),
 )
@@ -528,6 +533,62 @@ agent_roles = Table(
     Column("agent", text_of(64), ForeignKey("agents.name"), primary_key=True),
     Column("site", text_of(64), primary_key=True),  # empty: all sites
     Column("role", text_of(10), nullable=False),  # agent, lead or owner
+)
+
+# How a person works at the desk. No row: available, with the site's number of conversations.
+desk_agents = Table(
+    "desk_agents",
+    metadata,
+    Column("agent", text_of(64), ForeignKey("agents.name"), primary_key=True),
+    Column("presence", text_of(10), nullable=False),  # available, away or leaving
+    Column("since", Float, nullable=False),
+    Column("capacity", Integer),  # conversations at once; NULL: as the site has it
+    Column("languages", JSON, nullable=False),
+    Column("departments", JSON, nullable=False),
+    Column("given_at", Float, nullable=False),  # when a conversation was last assigned to it
+    Column("left_at", Float),  # when its last desk was closed
+)
+
+# Append-only: what was done with a conversation, beside its messages, and with the presence of agents. Apart
+# from the messages: nothing that reads a visitor's messages can find a note.
+desk_log = Table(
+    "desk_log",
+    metadata,
+    Column("id", row_number(), primary_key=True),
+    Column("site", text_of(64), nullable=False),  # empty: all sites
+    Column("conversation", text_of(40), ForeignKey("conversations.id")),  # NULL: presence
+    Column("kind", text_of(12), nullable=False),  # opened, assigned, taken, transferred, released, …
+    Column("by", text_of(64)),  # who did it; NULL: the visitor, or the program
+    Column("agent", text_of(64)),  # who has it now, or whose presence it is
+    Column("before", text_of(64)),  # who had it
+    Column("department", text_of(64)),
+    Column("why", text_of(20)),  # why it was released; the presence
+    Column("text", text_of()),  # of a note
+    Column("at", Float, nullable=False),
+    Index("ix_desk_log_conversation", "conversation", "id"),
+    Index("ix_desk_log_at", "at"),
+    # Ids are given in the order in which they become visible, and never used again (`desk_log.py`).
+    sqlite_autoincrement=True,
+)
+
+# Visitors who may not write, and client networks from which nobody may, for a time.
+blocks = Table(
+    "blocks",
+    metadata,
+    Column("id", row_number(), primary_key=True),
+    Column("site", text_of(64), nullable=False),
+    Column("visitor", text_of(40), nullable=False),  # empty: was forgotten
+    Column("client", text_of(32)),  # as in `conversations`; NULL: the visitor alone
+    Column("conversation", text_of(40)),
+    Column("by", text_of(64), nullable=False),
+    Column("why", text_of(), nullable=False),
+    Column("at", Float, nullable=False),
+    Column("until", Float, nullable=False),
+    Column("lifted_by", text_of(64)),
+    Column("lifted_at", Float),
+    Index("ix_blocks_visitor", "site", "visitor", "until"),
+    Index("ix_blocks_client", "site", "client", "until"),
+    Index("ix_blocks_until", "site", "until"),
 )
 
 agent_sessions = Table(

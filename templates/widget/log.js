@@ -74,7 +74,7 @@ class Log {
     const row = this.rows.get(entry);
     if (!row) return;
     row.querySelector(".status")?.remove();
-    const { sending, sending_at, failed, failed_until, retry } = this.texts;
+    const { sending, sending_at, failed, failed_until, retry, blocked } = this.texts;
     const time = entry.due && this.time(new Date(entry.due), { second: "2-digit" });
     if (entry.state === "sending") {
       row.append(element("p", { class: "status" }, time ? fill(sending_at, { time }) : sending));
@@ -82,7 +82,7 @@ class Log {
     if (entry.state === "failed" || entry.state === "refused") {
       const button = element("button", { type: "button", class: "retry" }, retry);
       button.addEventListener("click", () => this.retry(entry));
-      const why = time ? fill(failed_until, { time }) : failed;
+      const why = entry.blocked ? blocked : time ? fill(failed_until, { time }) : failed;
       row.append(element("p", { class: "status wrong" }, why, " ", button));
       this.toEnd();
     }

@@ -70,13 +70,14 @@ class Panel {
    * Shows whether an agent is online, and an error if there is one. `instead`: of this provider's chat; `back`: when
    * somebody is there again, in unix seconds, if that is known.
    */
-  report(online, state, trouble, instead, back) {
+  report(online, { state, trouble, blocked }, instead, back) {
     const { texts } = this;
     this.presence.textContent = online ? texts.online : texts.away;
     this.presence.classList.toggle("here", online);
     const closed = state === "closed" && texts.closed;
     const down = instead && texts.instead;
-    const notice = (trouble && texts.error) || closed || down || (!online && this.offline(back)) || "";
+    const why = (trouble && texts.error) || (blocked && texts.blocked) || closed || down;
+    const notice = why || (!online && this.offline(back)) || "";
     const mail = instead?.mail ?? "";
     // Setting the same text would announce it again.
     if (this.notice.textContent === [notice, mail].filter(Boolean).join(" ")) return;

@@ -12,7 +12,10 @@ const POLL = 5000; // ms between requests while the stream is not open, as behin
  * in unix seconds, `state` one of sending, sent, failed and refused. `due` is the time, in ms, before which the
  * server accepts no message, undefined if unknown.
  *
- * `listener` gets the callbacks `added(entry, next, live)`, `changed(entry)`, `removed(entry)` and `state()`.
+ * `blocked`: refused, because the visitor may not write at the moment.
+ *
+ * `listener` gets the callbacks `added(entry, next, live)`, `changed(entry)`, `removed(entry)`, `presence(online)` and
+ * `state()`.
  */
 class Talk {
   constructor(base, listener) {
@@ -29,6 +32,8 @@ class Talk {
     this.carried = memory.read().pending ?? []; // unsent messages of the previous page
     this.source = null;
     this.wanted = false;
+    this.watched = false; // the visitor has the chat open
+    this.blocked = false;
     this.visibilityChanged = () => (isHidden() ? this.disconnect() : this.follow());
     this.hiding = () => this.disconnect();
     this.returned = (event) => event.persisted && this.follow();
@@ -48,6 +53,12 @@ class Talk {
   start() {
     this.wanted = true;
     return this.follow();
+  }
+
+  /** Closes the stream, if there is no conversation either. */
+  unwatch() {
+    this.watched = false;
+    if (this.state === "none") this.disconnect();
   }
 
   /** Closes the stream. */
@@ -87,15 +98,16 @@ class Talk {
     try {
       const response = await fetch(`${this.base}messages?after=${this.last}`, { cache: "no-store" });
       if (!response.ok) throw new Error(response.status);
-      const { messages, state } = await response.json();
+      const { messages, state, ...known } = await response.json();
+      this.known(known);
       for (const message of messages) this.receive(message);
       // A message that arrived meanwhile has opened a conversation that this response does not include.
       this.state = this.arrived > arrived ? "open" : state;
       this.failures = 0;
       if (!this.loaded) this.carryOver();
       this.loaded = true;
-      // If an agent answers a closed conversation, it is open again.
-      if (this.state === "none") this.disconnect();
+      // If an agent answers a closed conversation, it is open again. In an open chat, agents come and go.
+      if (this.state === "none" && !this.watched) this.disconnect();
       else this.connect();
     } catch {
       this.failures += 1;
@@ -117,6 +129,10 @@ class Talk {
     const source = new EventSource(`${this.base}stream?after=${this.last}`);
     source.addEventListener("open", () => clearTimeout(this.timer));
     source.addEventListener("message", (event) => this.streamed(event.data));
+    source.addEventListener("state", (event) => {
+      this.known(JSON.parse(event.data));
+      this.listener.state();
+    });
     source.addEventListener("error", () => {
       // The browser reopens a broken stream, with Last-Event-ID; any other response than a stream ends it.
       if (source.readyState === EventSource.CLOSED) this.disconnect();
@@ -144,6 +160,12 @@ class Talk {
       this.disconnect();
       this.follow();
     }
+  }
+
+  // What the server says of agents, and of whether the visitor may write.
+  known({ online, blocked }) {
+    if (typeof online === "boolean") this.listener.presence(online);
+    this.blocked = blocked === true;
   }
 
   receive(message) {
@@ -191,6 +213,8 @@ class Talk {
           return this.delivered(entry, id, at);
         }
         status = response.status;
+        entry.blocked = status === 403 && (await response.json()).reason === "blocked";
+        if (entry.blocked) this.blocked = true;
         const seconds = status === 429 ? Number(response.headers.get("Retry-After")) : 0;
         if (seconds > 0) {
           entry.due = Date.now() + seconds * 1000;
@@ -229,6 +253,7 @@ class Talk {
     entry.state = state;
     this.keep();
     this.listener.changed(entry);
+    if (entry.blocked) this.listener.state();
   }
 
   keep() {

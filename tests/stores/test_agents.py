@@ -264,7 +264,12 @@ async def test_an_agent_is_online_for_thirty_seconds_after_each_sign(books: Agen
         await books.seen(name, NOW)
     assert await books.online("shop", NOW) == 2
     assert await books.online("other", NOW + ONLINE_SECONDS - 1) == 2
-    assert sorted(await books.present(NOW), key=str) == [("other", NOW), ("shop", NOW), (None, NOW)]
+    there = sorted((one.name, one.site, one.seen_at, one.presence) for one in await books.present(NOW))
+    assert there == [
+        ("bo", "shop", NOW, "available"),
+        ("cy", None, NOW, "available"),
+        ("di", "other", NOW, "available"),
+    ]
     assert await books.present(NOW + ONLINE_SECONDS) == []
     assert await books.online("shop", NOW + ONLINE_SECONDS) == 0
     await books.seen("bo", NOW + ONLINE_SECONDS)

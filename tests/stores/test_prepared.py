@@ -97,6 +97,8 @@ GIVEN: Mapping[str, Any] = {
     "job": "a call's name",
     "conversation": "t3000",
     "client_id": "c3000",
+    **dict.fromkeys(("kind", "by", "department", "why", "text"), "note"),
+    "at": NOW,
     "after": ROWS - 20,
     **dict.fromkeys(("page", "client", "last")),
     "updated_at": NOW,
@@ -109,6 +111,7 @@ GIVEN: Mapping[str, Any] = {
 
 OTHERS: Mapping[str, Mapping[str, Any]] = {
     # By names that mean something else elsewhere.
+    "_ADD": {"before": "bo"},
     "_CHANGE_ORDER": {"before": 1},
     **{key: {"key": "t3000"} for key in ("_VISITOR_SAID", "_AGENT_SAID")},
     **{name: {"row": "pb_4990"} for name in ("BEGIN", "FINISH", "FINISH_ACCEPTED", "FINISH_DELIVERED")},

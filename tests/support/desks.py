@@ -207,19 +207,20 @@ async def login(
     return await client.post("desk/login", data=fields)
 
 
-def events(response: httpx2.Response) -> AsyncIterator[dict[str, str]]:
-    """The events of a stream as they come; comments and `retry` are left out."""
-    return _events(response.aiter_lines())
+def events(response: httpx2.Response, *, state: bool = False) -> AsyncIterator[dict[str, str]]:
+    """The events of a stream as they come, with `state` also those of who is there; comments and `retry` are
+    left out."""
+    return _events(response.aiter_lines(), state)
 
 
-async def _events(lines: AsyncIterator[str]) -> AsyncIterator[dict[str, str]]:
+async def _events(lines: AsyncIterator[str], state: bool) -> AsyncIterator[dict[str, str]]:
     event: dict[str, str] = {}
     async for line in lines:
         if line:
             name, _, value = line.partition(": ")
             event[name] = value
         else:
-            if "data" in event:
+            if "data" in event and (state or event.get("event") != "state"):
                 yield event
             event = {}
 

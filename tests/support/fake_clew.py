@@ -156,8 +156,6 @@ class FakeClew:
         return JSONResponse({"messages": messages, "state": self.state})
 
     async def _stream(self, request: Request) -> Response:
-        if self.state == "none":
-            return Response(status_code=204)
         resumed = request.headers.get("last-event-id")
         self.resumed.append(resumed)
         after = int(resumed or request.query_params.get("after", "0"))

@@ -39,10 +39,10 @@ async def test_nothing_is_fetched_or_held_open_before_the_chat_is_opened(clew: F
     await expect(page.get_by_role("button", name="Ask us")).to_be_visible()
     await page.evaluate(f"fetch('{PREFIX}events', {{ method: 'POST', body: '{{}}' }})")
     assert MESSAGES not in clew.requests
-    await page.get_by_role("button", name="Ask us").click()
-    await clew.until(lambda: MESSAGES in clew.requests)
     await settled(page)
     assert STREAM not in clew.requests
+    await page.get_by_role("button", name="Ask us").click()
+    await clew.until(lambda: STREAM in clew.requests)
 
 
 async def test_messages_are_shown_live_on_both_sides(clew: FakeClew, page: Page) -> None:
@@ -111,6 +111,7 @@ async def test_a_message_is_sent_until_it_arrives_and_arrives_once(
     clew: FakeClew, page: Page, statuses: list[int]
 ) -> None:
     clew.failures["POST messages"] = list(statuses)
+    clew.failures["stream"] = [503] * 1000  # else it says that the message has arrived
     await page.clock.install()
     await page.goto(clew.url)
     await pass_time(page, lambda: clew.asked)
@@ -183,7 +184,7 @@ async def test_an_unsent_message_is_carried_to_the_next_page(clew: FakeClew, pag
 async def test_a_broken_stream_resumes_where_it_broke(clew: FakeClew, page: Page) -> None:
     await opened(clew, page)
     await write(page, "Hello?")
-    await clew.until(lambda: clew.streams)
+    await clew.until(lambda: clew.streams and clew.messages)
     await clew.say("Good morning")
     await expect(texts(page)).to_have_text(["Hello?", "Good morning"])
     await clew.break_streams()

@@ -16,6 +16,7 @@ def upgrade() -> None:
     _tags()
     _agents()
     _desk()
+    _desk_work()
     _partner_pages()
     _orders()
     _sightings()
@@ -53,6 +54,7 @@ def _conversations() -> None:
         sa.Column("external", text_of(100), nullable=True),
         sa.Column("tied", text_of(8), nullable=True),
         sa.Column("rating", sa.Integer(), nullable=True),
+        sa.Column("department", text_of(64), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_conversations")),
         sa.UniqueConstraint("site", "provider", "external", "visitor", name=op.f("uq_conversations_site")),
     )
@@ -65,10 +67,17 @@ def _conversations() -> None:
         ["site", "state", "updated_at", "provider"],
         unique=False,
     )
-    op.create_index("ix_conversations_visitor", "conversations", ["site", "visitor"], unique=False)
+    queue = sa.text("waiting_since IS NOT NULL AND agent IS NULL")
     op.create_index(
-        "ix_conversations_agent", "conversations", ["site", "agent", "state", "updated_at"], unique=False
+        "ix_conversations_queue",
+        "conversations",
+        ["site", "waiting_since"],
+        unique=False,
+        sqlite_where=queue,
+        postgresql_where=queue,
     )
+    op.create_index("ix_conversations_visitor", "conversations", ["site", "visitor"], unique=False)
+    op.create_index("ix_conversations_agent", "conversations", ["agent", "state", "updated_at"], unique=False)
     op.create_index(
         "ix_conversations_waiting",
         "conversations",
@@ -260,6 +269,62 @@ def _desk() -> None:
     )
     op.create_index("ix_audit_at", "audit", ["at"], unique=False)
     op.create_index("ix_audit_site", "audit", ["site", "id"], unique=False)
+
+
+def _desk_work() -> None:
+    """How people work at the desk, what they did with conversations, and who may not write."""
+    op.create_table(
+        "desk_agents",
+        sa.Column("agent", text_of(64), nullable=False),
+        sa.Column("presence", text_of(10), nullable=False),
+        sa.Column("since", sa.Float(), nullable=False),
+        sa.Column("capacity", sa.Integer(), nullable=True),
+        sa.Column("languages", sa.JSON(), nullable=False),
+        sa.Column("departments", sa.JSON(), nullable=False),
+        sa.Column("given_at", sa.Float(), nullable=False),
+        sa.Column("left_at", sa.Float(), nullable=True),
+        sa.ForeignKeyConstraint(["agent"], ["agents.name"], name=op.f("fk_desk_agents_agent_agents")),
+        sa.PrimaryKeyConstraint("agent", name=op.f("pk_desk_agents")),
+    )
+    op.create_table(
+        "desk_log",
+        sa.Column("id", row_number(), nullable=False),
+        sa.Column("site", text_of(64), nullable=False),
+        sa.Column("conversation", text_of(40), nullable=True),
+        sa.Column("kind", text_of(12), nullable=False),
+        sa.Column("by", text_of(64), nullable=True),
+        sa.Column("agent", text_of(64), nullable=True),
+        sa.Column("before", text_of(64), nullable=True),
+        sa.Column("department", text_of(64), nullable=True),
+        sa.Column("why", text_of(20), nullable=True),
+        sa.Column("text", text_of(), nullable=True),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["conversation"], ["conversations.id"], name=op.f("fk_desk_log_conversation_conversations")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_desk_log")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_desk_log_conversation", "desk_log", ["conversation", "id"], unique=False)
+    op.create_index("ix_desk_log_at", "desk_log", ["at"], unique=False)
+    op.create_table(
+        "blocks",
+        sa.Column("id", row_number(), nullable=False),
+        sa.Column("site", text_of(64), nullable=False),
+        sa.Column("visitor", text_of(40), nullable=False),
+        sa.Column("client", text_of(32), nullable=True),
+        sa.Column("conversation", text_of(40), nullable=True),
+        sa.Column("by", text_of(64), nullable=False),
+        sa.Column("why", text_of(), nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.Column("until", sa.Float(), nullable=False),
+        sa.Column("lifted_by", text_of(64), nullable=True),
+        sa.Column("lifted_at", sa.Float(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_blocks")),
+    )
+    op.create_index("ix_blocks_visitor", "blocks", ["site", "visitor", "until"], unique=False)
+    op.create_index("ix_blocks_client", "blocks", ["site", "client", "until"], unique=False)
+    op.create_index("ix_blocks_until", "blocks", ["site", "until"], unique=False)
 
 
 def _partner_pages() -> None:

@@ -26,6 +26,7 @@ class Talk {
     this.text = this.form.querySelector("textarea");
     this.canned = new Canned(this);
     this.gaps = root.querySelector(".unfilled");
+    this.over = this.form.querySelector(".over"); // asks before a colleague's conversation is taken over
     this.others = root.querySelector(".typing");
     this.told = 0; // the message up to which the server knows that the agent has read
     this.typingAt = -TYPING_EVERY;
@@ -39,7 +40,7 @@ class Talk {
   listen() {
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
-      this.send();
+      this.send(event.submitter?.name === "over" ? event.submitter : null);
     });
     this.text.addEventListener("keydown", (event) => {
       // While an input method composes a word, Enter confirms the word.
@@ -214,7 +215,8 @@ class Talk {
     node.hidden = !words;
   }
 
-  async send() {
+  // `submitter` is the button for taking the conversation over, if it was that.
+  async send(submitter = null) {
     const button = this.form.querySelector(".primary");
     if (!this.text.value.trim() || button.disabled) return;
     const gap = unfilled(this.text.value)[0];
@@ -232,9 +234,10 @@ class Talk {
       const response = await fetch(this.form.action, {
         method: "POST",
         headers: csrfHeader,
-        body: new URLSearchParams(new FormData(this.form)),
+        body: new URLSearchParams(new FormData(this.form, submitter)),
       });
       const page = await pageOf(response);
+      this.over.replaceChildren(...(page.querySelector(".answer .over")?.childNodes ?? []));
       if (response.ok) {
         this.text.value = "";
         // The next message needs a new id. A failed one keeps its id, so that it is not stored twice.
@@ -243,14 +246,14 @@ class Talk {
         this.look();
         if (top_.dataset.conversation === this.id) show(page);
         this.toEnd();
-      } else {
+      } else if (response.status !== 409) {
         this.problem(page.querySelector(".problem:not([hidden])")?.textContent || "Not sent. Try again.");
       }
     } catch {
       this.problem("Not sent: no connection to the server. Your text is kept; try again.");
     } finally {
       button.disabled = false;
-      this.text.focus();
+      (this.over.querySelector("button") ?? this.text).focus();
     }
   }
 }

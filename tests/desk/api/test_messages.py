@@ -23,6 +23,9 @@ async def desk(tmp_path: Path) -> AsyncIterator[DeskServer]:
         yield built
 
 
+NOTHING = {"messages": [], "state": "none", "seen": 0, "online": False, "blocked": False}
+
+
 def body(text: str = "hello", **more: Any) -> dict[str, Any]:
     return {"text": text, "client_id": "widget-id-1", "language": "de", "rule": None, **more}
 
@@ -56,6 +59,8 @@ async def test_a_message_is_written_and_read_back(desk: DeskServer) -> None:
         ],
         "state": "open",
         "seen": 0,
+        "online": False,
+        "blocked": False,
     }
     found = await open_conversation(desk.conversations, "shop", VISITOR)
     assert found is not None
@@ -78,10 +83,53 @@ async def test_messages_after_an_id_leave_out_what_is_known(desk: DeskServer) ->
     assert [m["text"] for m in read["messages"]] == ["two"]
 
 
-async def test_without_a_conversation_there_are_no_messages_and_no_stream(desk: DeskServer) -> None:
-    client = desk.visitor()
-    assert (await client.get("messages")).json() == {"messages": [], "state": "none", "seen": 0}
-    assert (await client.get("stream")).status_code == 204
+async def test_without_a_conversation_there_are_no_messages(desk: DeskServer) -> None:
+    found = (await desk.visitor().get("messages")).json()
+    assert found == NOTHING
+
+
+async def test_the_stream_tells_when_agents_come_and_go_also_before_the_first_message(
+    desk: DeskServer,
+) -> None:
+    """field G13: "Nobody is here right now" stood under a live answer."""
+    await desk.agents.add("bo", "correct horse battery", site=None, now=desk.service.clock.now())
+    async with desk.served() as address, httpx2.AsyncClient(headers={"cookie": desk.cookie()}) as client:
+        headers = {"host": "shop.test"}
+        async with client.stream("GET", f"{address}stream", headers=headers, timeout=30) as stream:
+            told = events(stream, state=True)
+            assert json.loads((await anext(told))["data"]) == {"online": False, "blocked": False}
+            await desk.agents.seen("bo", desk.service.clock.now())
+            assert json.loads((await anext(told))["data"])["online"] is True
+            await desk.service.desk_work.set_presence("bo", "away", ["shop"])
+            assert json.loads((await anext(told))["data"])["online"] is False
+            # At the end of a shift it goes on with the conversations that it has.
+            await desk.service.desk_work.set_presence("bo", "leaving", ["shop"])
+            talk = await desk.says("hello")
+            await desk.service.conversations.take("shop", talk, "bo")
+            found = [await anext(told) for _ in range(2)]
+            assert [one["event"] for one in found] == ["message", "state"]
+            assert json.loads(found[1]["data"])["online"] is True
+
+
+async def test_a_blocked_visitor_is_told_so_and_its_stream_as_well(desk: DeskServer) -> None:
+    client, other = desk.visitor(), desk.visitor("ffffgggghhhhiiiijjjjkkkk33")
+    for one in (client, other):
+        one.headers["x-test-client"] = "198.51.100.7"
+    await client.post("messages", json=body())
+    talk, _ = await desk.conversations.visitor_messages("shop", VISITOR)
+    assert talk is not None
+    work = desk.service.desk_work
+    await work.block(talk, 1, network=False, by="bo", why="rude")
+    refused = await client.post("messages", json=body("again", client_id="widget-id-3"))
+    assert (refused.status_code, refused.json()["reason"]) == (403, "blocked")
+    assert (await client.get("messages")).json()["blocked"] is True
+    # Others of the network are not, unless that was chosen.
+    assert (await other.post("messages", json=body(client_id="widget-id-4"))).status_code == 201
+    await work.block(talk, 1, network=True, by="bo", why="rude")
+    refused = await other.post("messages", json=body("again", client_id="widget-id-5"))
+    assert refused.json()["reason"] == "blocked"
+    desk.clock.ahead += 3601
+    assert (await other.post("messages", json=body("again", client_id="widget-id-6"))).status_code == 201
 
 
 async def test_a_closed_conversation_is_shown_as_closed_and_reopened_by_a_message(desk: DeskServer) -> None:
@@ -115,7 +163,7 @@ async def test_a_cookie_of_one_site_is_invalid_at_another(desk: DeskServer) -> N
 async def test_one_visitor_never_reads_what_another_wrote(desk: DeskServer) -> None:
     await desk.visitor().post("messages", json=body("secret"))
     other = desk.visitor("zzzzbbbbccccddddeeeeffff22")
-    assert (await other.get("messages?after=0")).json() == {"messages": [], "state": "none", "seen": 0}
+    assert (await other.get("messages?after=0")).json() == NOTHING
 
 
 @pytest.mark.parametrize(
@@ -445,7 +493,8 @@ async def test_a_visitor_sees_the_agents_display_name_and_never_the_login(desk: 
     add = desk.conversations.add_agent_message
     await add("shop", talk, "hi", agent="bo.miller", client_id="a1", now=desk.service.clock.now())
     await desk.agents.add("carla", PASSWORD, site=None, now=desk.service.clock.now())
-    await add("shop", talk, "me too", agent="carla", client_id="a2", now=desk.service.clock.now())
+    now = desk.service.clock.now()
+    await add("shop", talk, "me too", agent="carla", client_id="a2", now=now, over="bo.miller")
 
     async def names() -> list[str | None]:
         answer = await desk.visitor().get("messages")

@@ -1,0 +1,104 @@
+"""What people did with conversations beside writing messages, and notes that only agents see.
+
+Rows are only added. Their numbers are given in the order in which they become visible: whoever reads on from
+the last one that it saw misses none.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Final, Literal
+
+from sqlalchemy import Integer, bindparam, delete, func, insert, select
+
+from .connection import Connection, executing
+from .database import Database
+from .prepared import Prepared, values_of
+from .schema import desk_log
+
+Kind = Literal["opened", "assigned", "taken", "transferred", "released", "closed", "note", "presence"]
+
+SHOWN: Final = 100
+_C = desk_log.c
+_COLUMNS = [column for column in _C if column.name != "id"]
+_ADD = Prepared(insert(desk_log).values(values_of(_COLUMNS)))
+_OF = Prepared(
+    select(_C.id, _C.kind, _C.by, _C.agent, _C.before, _C.department, _C.why, _C.text, _C.at)
+    .where(_C.conversation == bindparam("conversation"))
+    .order_by(_C.id.desc())
+    .limit(bindparam("limit", type_=Integer))
+)
+
+
+_NEWEST = Prepared(select(func.max(_C.id).label("newest")))
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A line to be added: see the table's columns."""
+
+    kind: Kind
+    site: str
+    conversation: str | None = None
+    by: str | None = None
+    agent: str | None = None
+    before: str | None = None
+    department: str | None = None
+    why: str | None = None
+    text: str | None = None
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """A line as it is shown. Times in unix seconds."""
+
+    id: int
+    kind: Kind
+    by: str | None
+    agent: str | None
+    before: str | None
+    department: str | None
+    why: str | None
+    text: str | None
+    at: float
+
+
+async def log(tx: Connection, *lines: Done) -> None:
+    """Add lines in a transaction: the last thing that it does, since what it locks others wait for."""
+    if not lines:
+        return
+    await tx.lock("desk log")
+    for line in lines:
+        values: Mapping[str, object] = asdict(line)
+        await tx.execute(_ADD, values)
+
+
+async def forget_talk(tx: Connection, conversation: str) -> None:
+    """Delete the lines of a conversation that is deleted."""
+    await tx.execute(delete(desk_log).where(_C.conversation == conversation))
+
+
+class DeskLog:
+    """The lines of all sites."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def of(self, conversation: str, limit: int = SHOWN) -> Sequence[LogLine]:
+        """The last lines of a conversation, oldest first."""
+        rows = await self._db.query(executing(_OF, {"conversation": conversation, "limit": limit}))
+        return [LogLine(*row) for row in reversed(rows.all())]
+
+    async def last(self, conversation: str) -> int:
+        """The number of a conversation's last line; 0 for none."""
+        found = await self.of(conversation, 1)
+        return found[0].id if found else 0
+
+    async def newest(self) -> int:
+        """The number of the newest line of all; 0 for none."""
+        return int((await self._db.query(executing(_NEWEST))).scalar() or 0)
+
+    async def note(self, site: str, conversation: str, text: str, *, by: str, now: float) -> None:
+        """Add an internal note."""
+        line = Done("note", site, conversation, by=by, text=text, at=now)
+        await self._db.transact(lambda tx: log(tx, line))
