@@ -1,11 +1,14 @@
 """Models of conversations and messages, for the ledger, the widget and the desk."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 Author = Literal["visitor", "agent", "system"]
 State = Literal["open", "closed"]
+Kind = Literal["file"]
+"""What a message is beside a text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,20 +35,39 @@ class Conversation:
 
 
 @dataclass(frozen=True, slots=True)
+class Extra:
+    """What a message is beside its text, as plain data of its kind."""
+
+    kind: Kind
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
-    """One message. Ids increase over all conversations and are never reused; `at` in unix seconds."""
+    """One message. Ids increase over all conversations and are never reused; `at` in unix seconds.
+
+    With a `kind` it is more than its text, which says in a few words what; `extra` is that as JSON.
+    """
 
     id: int
     author: Author
     agent: str | None
     text: str
     at: float
+    kind: Kind | None = None
+    extra: str | None = None
+
+    @property
+    def more(self) -> dict[str, Any]:
+        """What the message is beside its text: its kind, and that as plain data; empty for a text alone."""
+        return {} if self.kind is None or self.extra is None else {self.kind: json.loads(self.extra)}
 
     def to_json(self, shown: Mapping[str, str]) -> dict[str, Any]:
         """The JSON for the widget. `shown` maps logins to the names that visitors see, because a login must
         not be public."""
         agent = shown.get(self.agent) if self.agent else None
-        return {"id": self.id, "author": self.author, "agent": agent, "text": self.text, "at": self.at}
+        fields = {"id": self.id, "author": self.author, "agent": agent, "text": self.text, "at": self.at}
+        return {**fields, **self.more}
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
-from .api import decide, handover, hooks, messages, openapi, orderpage, scripts
+from .api import decide, files, handover, hooks, messages, openapi, orderpage, scripts
 from .context import request_context
 from .front import Front
 from .guard import NO_STORE
@@ -32,6 +32,7 @@ from .pages import (
     second_step,
     waiting,
 )
+from .pages import files as desk_files
 from .pages import orders as order_pages
 from .roles import ruled
 
@@ -87,6 +88,8 @@ def desk_app() -> DeskApp:
                 *hooks.routes,
                 *orderpage.routes,
                 *messages.routes,
+                *files.routes,
+                *desk_files.routes,
                 *conversation.routes,
                 *sale.routes,
                 *canned.routes,

@@ -87,6 +87,8 @@ RULES: Final[Mapping[str, Rule]] = {
     f"POST {_TALK}/messages": Rule("agent", "answer"),
     f"POST {_TALK}/typing": Rule("agent", "tell the visitor that one is writing"),
     f"POST {_TALK}/seen": Rule("agent", "tell the visitor that its messages were read"),
+    f"POST {_TALK}/files": Rule("agent", "send a file"),
+    "GET /files/{id}": Rule("agent", "a file of a conversation"),
     f"POST {_TALK}/take": Rule("agent", "take a conversation"),
     f"POST {_TALK}/close": Rule("agent", "close a conversation"),
     f"POST {_TALK}/transfer": Rule("agent", "give a conversation to others"),

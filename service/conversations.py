@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from ..chat.hub import Hub, desk_topic, talk_topic, visitor_topic
-from ..chat.model import Added, Conversation, Message, Sender
+from ..chat.model import Added, Conversation, Extra, Message, Sender
 from ..events.events import Events
 from ..referral.cookie import Known
 from ..referral.masking import one_line
@@ -100,7 +100,12 @@ class Conversations:
     # -- the visitor's side
 
     async def visitor_says(
-        self, site: SiteRuntime, known: Known, said: VisitorMessage, client: str | None
+        self,
+        site: SiteRuntime,
+        known: Known,
+        said: VisitorMessage,
+        client: str | None,
+        extra: Extra | None = None,
     ) -> Added:
         """Add a visitor's message. Raises MessageError, also (BlockedError) for a visitor who is blocked, and
         LimitedError."""
@@ -123,6 +128,7 @@ class Conversations:
             department=rule.department if rule is not None else None,
             now=self._clock.now(),
             sender=await self.sender(site, known, client),
+            extra=extra,
             opening=lambda: self._limits.take("conversations", site.name, client),
         )
         await self._added(added)
@@ -175,6 +181,7 @@ class Conversations:
         agent: str,
         client_id: str | None,
         over: str | None = None,
+        extra: Extra | None = None,
     ) -> Added:
         """Add an agent's answer and assign the conversation to the agent. Raises MessageError, and HeldError
         if another agent than `over` has it."""
@@ -185,6 +192,7 @@ class Conversations:
             client_id=client_id,
             now=self._clock.now(),
             over=over,
+            extra=extra,
         )
         await self._added(added)
         return added

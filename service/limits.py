@@ -35,6 +35,7 @@ PERIODS: Mapping[str, float] = {
     "messages": 60,
     "typing": 60,
     "conversations": 600,
+    "files": 86400,
     "text": 86400,
     "logins": 3600,
     "tokens": 3600,
@@ -45,7 +46,7 @@ PERIODS: Mapping[str, float] = {
     "resends": 3600,
 }
 WATCHED = "clicks"  # what is counted, and refused to nobody
-HELD = ("streams", "desk_streams", "uploads", "websockets", "connections")
+HELD = ("streams", "desk_streams", "uploads", "file_uploads", "websockets", "connections")
 
 CELLS = 8192  # per row; both rows of a limit take 128 KB
 # Retry-After for what is held open: when one of them will end is unknown.

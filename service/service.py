@@ -49,6 +49,7 @@ from .clock import LEAST_STEP, Clock
 from .conversations import Conversations
 from .decisions import Decisions
 from .desk_work import DeskWork
+from .files import Files
 from .forgetting import Forgetter
 from .handing import Handing
 from .limits import Limits, Rate
@@ -181,6 +182,7 @@ class Service:
             self.desk_work.soon,
         )
         self.attention = Attention(self.ledger, self.signs, self.limits)
+        self.files = Files(self.ledger, self.conversations, self.limits, self.events, self.clock)
         self.ordering = Ordering(
             self.ledger,
             self.visits,
@@ -491,6 +493,8 @@ class Service:
         try:
             gone = await self.retention.apply(days, self.clock.now())
             settled = await self.ledger.forgetting.settle(self.clock.now())
+            if files := await self.files.prune(self.settings.sites):
+                gone = {**gone, "files": files}
         except Exception as error:
             self.events.failed(error, site="", where="retention")
             return

@@ -29,6 +29,7 @@ __all__ = [
     "loader",
     "order_script",
     "provider_script",
+    "share_script",
     "silence",
     "text",
     "texts",
@@ -107,6 +108,13 @@ def widget(language: str = "en") -> Script:
     found = texts_of(language)
     own = {"language": language, "direction": found.direction, "texts": dict(found.widget)}
     return _script(_filled("w.js", _TEXTS_MARK, own))
+
+
+@cache
+def share_script(language: str = "en") -> Script:
+    """What sends files, `s.js`, with its texts in one of `LANGUAGES`: the widget imports it when the visitor
+    chooses one. Raises ValueError for another language."""
+    return _script(_filled("s.js", _TEXTS_MARK, dict(texts_of(language).share)))
 
 
 def _read(name: str) -> str:

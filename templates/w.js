@@ -108,11 +108,12 @@ class Widget {
 
   build() {
     const { texts, talk } = this;
-    this.panel = new Panel(texts, talk.language, this.title, this.greeting ?? texts.greeting, {
+    this.panel = new Panel(this.base, texts, talk.language, this.title, this.greeting ?? texts.greeting, {
       send: (text) => {
         talk.send(text, this.rule);
         this.rule = null;
       },
+      attach: (files) => this.attach(files),
       retry: (entry) => talk.resend(entry),
       minimise: () => this.minimise(),
     });
@@ -268,6 +269,17 @@ class Widget {
     this.refresh();
   }
 
+  async attach(files) {
+    try {
+      const { Uploads } = await import(`${this.base}s.js?${this.talk.language}`);
+      this.uploads ??= new Uploads(this.base, this.talk);
+      this.uploads.send(files, this.panel, this.rule);
+      this.rule = null;
+    } catch {
+      this.panel.report(this.online, this.talk.state, true, null, this.back);
+    }
+  }
+
   minimise() {
     const focused = this.panel.node.matches(":focus-within");
     this.panel.close();
@@ -312,6 +324,7 @@ class Widget {
     const count = read === undefined ? this.unread : answers.filter((entry) => entry.id > read).length;
     this.count.textContent = count > 9 ? "9+" : count || "";
     this.counted.textContent = count ? fill(this.texts.unread, { count }) : "";
+    this.panel.offerFiles(this.talk.files);
     const instead = this.elsewhere.failed ? this.chat : null;
     this.panel.report(this.online, this.talk, instead, this.back);
   }

@@ -15,6 +15,7 @@ from ...service.attention import PREVIEW_LENGTH
 from ...service.conversations import BlockedError, MessageError, VisitorMessage
 from ...settings.model import Language
 from ..context import RequestContext
+from ..files import offered
 from ..guard import NO_STORE, Refused, api, json_body, whole_number
 from ..sse import EventStream, event, passing
 from .decide import cookie_visitor
@@ -39,21 +40,22 @@ class MessageBody(BaseModel):
     rule: str | None = Field(None, max_length=64)
 
 
-def _known(request: Request, at: RequestContext) -> Known:
+def known_writer(request: Request, at: RequestContext) -> Known:
+    """Who asks. Raises Refused (403) without a cookie."""
     known = cookie_visitor(request.scope, at)
     if known is None:
         raise Refused(403, "the request has no valid visitor cookie: allow cookies and reload the page")
     return known
 
 
-async def _writer(request: Request, at: RequestContext) -> tuple[Known, dict[str, str]]:
+async def writer(request: Request, at: RequestContext) -> tuple[Known, dict[str, str]]:
     """Who writes, and the header that sets a cookie. A visitor who is not recognised without its consent gets
     one when it writes: its conversation cannot do without (ePrivacy Directive, Art. 5(3)), so it needs none.
     It holds nothing but the visitor's id, and is gone when the browser is closed. One who asked to be
     forgotten gets another id."""
     known, asks = cookie_visitor(request.scope, at), at.site.consent.asks
     if known is None and not asks:
-        known = _known(request, at)
+        known = known_writer(request, at)
     if known is not None and not await at.service.visitors.is_forgotten(at.site, known.visitor):
         return known, {}
     known = Known(new_visitor_id(), (), int(at.service.clock.now()))
@@ -63,7 +65,7 @@ async def _writer(request: Request, at: RequestContext) -> tuple[Known, dict[str
 
 @api
 async def _send(request: Request, at: RequestContext) -> Response:
-    known, cookie = await _writer(request, at)
+    known, cookie = await writer(request, at)
     body = await json_body(request, MessageBody)
     message = VisitorMessage(body.text, body.client_id, body.language, body.rule)
     try:
@@ -78,14 +80,15 @@ async def _send(request: Request, at: RequestContext) -> Response:
 
 @api
 async def _read(request: Request, at: RequestContext) -> Response:
-    visitor = _known(request, at).visitor
+    visitor = known_writer(request, at).visitor
     at.take("reads")
     found = await at.service.conversations.read(at.site.name, visitor, whole_number(request, "after"))
     state = "none" if found.conversation is None else found.conversation.state
     messages = [m.to_json(found.shown) for m in found.messages]
     seen = (found.conversation.agent_saw if found.conversation is not None else None) or 0
     data = {"messages": messages, "state": state, "seen": seen, "online": _online(at, found.conversation)}
-    return JSONResponse({**data, "blocked": await _blocked(at, visitor)}, headers=NO_STORE)
+    files = offered(at.site.settings)
+    return JSONResponse({**data, "files": files, "blocked": await _blocked(at, visitor)}, headers=NO_STORE)
 
 
 def _online(at: RequestContext, conversation: Conversation | None) -> bool:
@@ -101,7 +104,7 @@ async def _blocked(at: RequestContext, visitor: str) -> bool:
 
 @api
 async def _typing(request: Request, at: RequestContext) -> Response:
-    known = _known(request, at)
+    known = known_writer(request, at)
     body = await json_body(request, TypingBody, TYPING_BYTES)
     await at.service.attention.visitor_types(at.site, known, body.typing, body.text, at.origin.client)
     return Response(status_code=204, headers=NO_STORE)
@@ -109,7 +112,7 @@ async def _typing(request: Request, at: RequestContext) -> Response:
 
 @api
 async def _stream(request: Request, at: RequestContext) -> Response:
-    visitor = _known(request, at).visitor
+    visitor = known_writer(request, at).visitor
     at.take("reads")
     conversations, site = at.service.conversations, at.site.name
     after = whole_number(request, "after")

@@ -1,4 +1,4 @@
-"""The files that a page of the shop loads: `l.js`, `c.js`, `h.js`, `k.js`, `o.js`, `p.js` and `w.js`."""
+"""The scripts that a page of the shop loads: `l.js`, and what that and the widget fetch when it is needed."""
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,6 +13,7 @@ from ...templates import (
     language,
     loader,
     order_script,
+    share_script,
     silence,
     widget,
 )
@@ -71,6 +72,13 @@ async def order_file(request: Request, at: RequestContext) -> Response:
 
 
 @api
+async def share_file(request: Request, at: RequestContext) -> Response:
+    """What the widget fetches when the visitor sends a file, in the language that the query names."""
+    query = request.scope["query_string"][:8].decode("latin-1")
+    return _script(request, at, share_script(language(query, default=at.site.settings.language)))
+
+
+@api
 async def widget_file(request: Request, at: RequestContext) -> Response:
     """The widget, which the loader fetches when there is something to show, in the language that the query
     names."""
@@ -94,5 +102,6 @@ routes = [
     Route("/k.js", carry_file),
     Route("/o.js", order_file),
     Route("/p.js", provider_file),
+    Route("/s.js", share_file),
     Route("/w.js", widget_file),
 ]

@@ -180,6 +180,15 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "The selector `{key}` ({selector}) has found nothing on {pages} {kind} pages for a day or longer.",
         "Look at such a page of your shop, and set the selector. `clew inspect` proposes those of the cart.",
     ),
+    "file_unscanned": (
+        "Files are refused, because they cannot be checked for viruses: {why}.",
+        "Look at the scanner, or at `scan` in `[sites.files]`. No file was lost: senders were asked to try "
+        "again.",
+    ),
+    "files_full": (
+        "No more files are taken in the chat: {most} MB are kept.",
+        "Set `total_megabytes` higher in `[sites.files]`, or keep files for a shorter time (`keep`).",
+    ),
     "limited": (
         "Requests were over the limit `{limit}`, by {scope}. Refused last: {client}.",
         "If these were visitors, raise `[limits]`, or name the proxy in front of clew in `trusted_proxies`. "

@@ -191,7 +191,13 @@ class DeskReader:
 def _message(conversation: str, message: Message) -> dict[str, Any]:
     """A message for the desk's script."""
     fields = {"id": message.id, "author": message.author, "agent": message.agent}
-    return {"conversation": conversation, **fields, "text": message.text, "at": message.at}
+    return {
+        "conversation": conversation,
+        **fields,
+        "text": message.text,
+        "at": message.at,
+        **message.more,
+    }
 
 
 @anyone

@@ -49,15 +49,27 @@ def headers(request: Request) -> dict[str, str]:
         desk = f"{origin.scheme}://{origin.host}{base}"
         script, style, below = f"{desk}/desk.js", f"{desk}/desk.css", f"{desk} {desk}/"
     policy = (
-        f"default-src 'none'; script-src {script}; style-src {style}; connect-src {below}; img-src data:; "
-        f"form-action {below}; frame-ancestors 'none'; base-uri 'none'"
+        f"default-src 'none'; script-src {script}; style-src {style}; connect-src {below}; "
+        f"img-src data: {below}; form-action {below}; frame-ancestors 'none'; base-uri 'none'"
     )
     return {"Content-Security-Policy": policy, **_HEADERS}
 
 
 # In this order, after desk.js, in which they are served: a policy that names one file lets no other in.
-_PARTS = ("canned", "talk", "start")
+_PARTS = ("canned", "talk", "share", "start")
 MEDIA_TYPES = {"desk.css": "text/css; charset=utf-8", "desk.js": "text/javascript; charset=utf-8"}
+
+
+def size(count: int) -> str:
+    """A number of bytes as people read it."""
+    return (
+        f"{count} bytes"
+        if count < 1000
+        else f"{count / 1000:.0f} KB"
+        if count < 1e6
+        else f"{count / 1e6:.1f} MB"
+    )
+
 
 _env = Environment(
     loader=FileSystemLoader(_FOLDER),
@@ -67,6 +79,7 @@ _env = Environment(
     lstrip_blocks=True,
 )
 _env.filters["span"] = span
+_env.filters["bytes"] = size
 
 
 def stream_key(csrf: str) -> str:

@@ -8,6 +8,7 @@ from ...chat.model import Conversation, Message
 from ...referral.visitor import Visitor
 from ...service.canned_answers import filled, values_for
 from ...stores.ledger.desk_log import LogLine
+from ..files import accepted
 from .auth import AgentContext
 from .canned import answers_of
 from .inbox import hue, short_name
@@ -49,6 +50,8 @@ async def talk_values(
         "draft": draft or next((one.text for one in canned if str(one.id) == inserted), ""),
         "draft_id": secrets.token_urlsafe(16),
         "most": at.site.settings.chat.message_length,
+        "types": accepted(at.site.settings),
+        "megabytes": at.site.settings.files.megabytes,
     }
 
 

@@ -8,6 +8,7 @@ from .orders import Cart, Fraud, Hold, Net, Order, Webhook
 from .partners import Partner
 from .payouts import BankAccount
 from .server import JOURNAL, Delivery, Settings, Upstream, listen_address
+from .sharing import Files
 from .site import ApiScope, EventEndpoint, PageType, Site
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Credit",
     "Delivery",
     "EventEndpoint",
+    "Files",
     "Fraud",
     "Hold",
     "Hours",

@@ -30,6 +30,7 @@ class Limits(Model):
     typing: Bound = Bound(client=600, site=12000, all=30000)
     conversations: Bound = Bound(client=20, site=600, all=3000)
     text: Bound = Bound(client=400_000, site=10_000_000, all=50_000_000)
+    files: Bound = Bound(client=60, site=2000, all=10_000)
     logins: Bound = Bound(client=20, site=300, all=600)
     tokens: Bound = Bound(client=20, site=300, all=600)
     exports: Bound = Bound(client=60, site=120, all=600)
@@ -40,6 +41,7 @@ class Limits(Model):
     streams: Bound = Bound(client=100, site=2000, all=5000)
     desk_streams: Bound = Bound(client=200, site=500, all=2000)
     uploads: Bound = Bound(client=50, site=500, all=2000)
+    file_uploads: Bound = Bound(client=6, site=30, all=60)
     websockets: Bound = Bound(client=100, site=500, all=5000)
     connections: Bound = Bound(client=512, site=20_000, all=20_000)
 

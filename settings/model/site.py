@@ -12,6 +12,7 @@ from .credit import Credit
 from .orders import Carry, Cart, Fraud, Hold, Net, Order, Webhook
 from .partners import Partner, PartnerPages
 from .payouts import BankAccount
+from .sharing import Files
 
 SecondFactor = Literal["off", "owners", "all"]
 """Who has to have a second factor at the desk."""
@@ -137,6 +138,7 @@ class Site(Model):
     widget: Widget = Widget()
     chat: Chat = Chat()
     hours: Hours | None = None
+    files: Files = Files()
     credit: Credit = Credit()
     payer: BankAccount | None = None
     consent: Consent = Consent()

@@ -17,6 +17,7 @@ from .desk_log import DeskLog
 from .endpoints import Endpoints
 from .engines import database_at
 from .exports import Exports
+from .files import Files
 from .forgetting import Forgetting
 from .history import Histories
 from .inbox import Inbox
@@ -58,6 +59,7 @@ class Ledger:
         self.exports = Exports(self.db)
         self.endpoints = Endpoints(self.db)
         self.conversations = Conversations(self.db)
+        self.files = Files(self.db)
         self.provider_talks = ProviderTalks(self.db)
         self.customers = Customers(self.db)
         self.lost = Lost(self.db)

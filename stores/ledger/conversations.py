@@ -1,5 +1,6 @@
 """Conversations in the ledger. Every question is bound to a site: an id of another site finds nothing."""
 
+import json
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,13 +22,13 @@ from sqlalchemy import (
     update,
 )
 
-from ...chat.model import Added, Author, Conversation, Message, Sender
+from ...chat.model import Added, Author, Conversation, Extra, Message, Sender
 from ...referral.visitor import Talk
 from .connection import Connection, executing
 from .database import Database
 from .desk_log import Done, log
 from .prepared import Prepared, values_of
-from .schema import conversations, messages
+from .schema import conversations, files, messages
 
 # A visitor who writes again within a day goes on with the same conversation; later a new one begins, so
 # that a talk started by one rule is not counted for the invite of another, weeks later.
@@ -49,7 +50,7 @@ CONVERSATION = [
 ]
 OWN = conversations.c.provider.is_(None)
 """Not in another company's chat."""
-MESSAGE = [messages.c[name] for name in ("id", "author", "agent", "text", "at")]
+MESSAGE = [messages.c[name] for name in ("id", "author", "agent", "text", "at", "kind", "extra")]
 
 
 _TALKED_IN = Prepared(
@@ -266,6 +267,7 @@ class Conversations:
         rule: str | None,
         now: float,
         sender: Sender = NOBODY,
+        extra: Extra | None = None,
         opening: Callable[[], None] = lambda: None,
         department: str | None = None,
     ) -> Added:
@@ -299,7 +301,7 @@ class Conversations:
                 )
                 row = {c.name: getattr(found, c.name) for c in CONVERSATION}
                 await tx.execute(insert(conversations).values(**row, said=0))
-            message = await _add(tx, found, "visitor", None, text, client_id, now)
+            message = await _add(tx, found, "visitor", None, text, client_id, now, extra)
             change: dict[str, Any] = {"key": found.id, "updated_at": now, "last": message.id}
             change |= {"partner": sender.partner, "page": sender.page, "client": sender.client}
             found = conversation_of((await tx.execute(_VISITOR_SAID, change)).first())
@@ -426,6 +428,7 @@ class Conversations:
         client_id: str | None,
         now: float,
         over: str | None = None,
+        extra: Extra | None = None,
     ) -> Added:
         """Write an agent's answer. Who answers has the conversation, and a closed one is open again.
 
@@ -440,7 +443,7 @@ class Conversations:
             opened, before = found.state == "closed", found.agent
             if not opened and before not in (None, agent, over):
                 raise HeldError(str(before))
-            message = await _add(tx, found, "agent", agent, text, client_id, now)
+            message = await _add(tx, found, "agent", agent, text, client_id, now, extra)
             change: dict[str, Any] = {"key": found.id, "updated_at": now, "last": message.id, "agent": agent}
             found = conversation_of((await tx.execute(_AGENT_SAID, change)).first())
             if opened or before != agent:
@@ -663,12 +666,17 @@ async def _add(
     text: str,
     client_id: str | None,
     now: float,
+    extra: Extra | None = None,
 ) -> Message:
     row: dict[str, Any] = {"conversation": conversation.id, "author": author, "agent": agent, "text": text}
-    row |= {"client_id": client_id, "at": now}
+    kind, data = (None, None) if extra is None else (extra.kind, json.dumps(extra.data))
+    row |= {"client_id": client_id, "at": now, "kind": kind, "extra": data}
     number = (await tx.execute(_ADD, row)).scalar()
+    if extra is not None and extra.kind == "file":
+        own = update(files).where(files.c.id == extra.data["id"], files.c.site == conversation.site)
+        await tx.execute(own.values(conversation=conversation.id, message=number))
     await tx.announce()
-    return Message(number, author, agent, text, now)
+    return Message(number, author, agent, text, now, kind, data)
 
 
 async def _touch(tx: Connection, conversation: Conversation, now: float, **changes: object) -> Conversation:

@@ -8,10 +8,13 @@ from sqlalchemy import Table, func, select, tuple_
 from .connection import Connection, executing
 from .database import Database
 from .errors import LedgerError
-from .schema import epochs, metadata, probes, turns
+from .schema import epochs, file_parts, metadata, probes, turns
 
 PAGE: Final = 1000
 """Rows of a transaction."""
+
+# Rows of a quarter of a megabyte each.
+_LARGE: Final = {file_parts.name: 20}
 # What belongs to running processes.
 _LEFT_OUT: Final = {epochs.name, probes.name, turns.name}
 
@@ -43,8 +46,8 @@ async def _count(db: Database, table: Table) -> int:
 
 
 async def _copy(source: Database, target: Database, table: Table) -> int:
-    key = tuple_(*table.primary_key)
-    query, copied = select(table).order_by(*table.primary_key).limit(PAGE), 0
+    key, size = tuple_(*table.primary_key), _LARGE.get(table.name, PAGE)
+    query, copied = select(table).order_by(*table.primary_key).limit(size), 0
     last: Sequence[Any] | None = None
     while True:
         page = query if last is None else query.where(key > last)
@@ -53,7 +56,7 @@ async def _copy(source: Database, target: Database, table: Table) -> int:
             await target.transact(executing(table.insert(), rows), wait=60)
             last = [rows[-1][column.name] for column in table.primary_key]
         copied += len(rows)
-        if len(rows) < PAGE:
+        if len(rows) < size:
             return copied
 
 

@@ -289,7 +289,7 @@ def _messages(place: Place) -> Select[Any]:
     return (
         select(
             *(*row, own.conversation, own.author, own.agent),
-            *(own.text, talk.site, talk.visitor, talk.language),
+            *(own.text, own.kind, own.extra, talk.site, talk.visitor, talk.language),
         )
         .join_from(messages, conversations, talk.id == own.conversation)
         .where(own.id > place[1])
@@ -305,6 +305,8 @@ async def _message_lines(_connection: Connection, rows: Sequence[Row[Any]]) -> L
                 "message": row.place,
                 **{name: getattr(row, name) for name in plain},
                 "text": _readable(row.text),
+                "kind": row.kind,
+                "extra": row.extra,
                 "at": timestamp(row.at_time),
             }
         ]

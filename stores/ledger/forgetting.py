@@ -20,6 +20,7 @@ from .blocks import forget_blocked
 from .connection import Connection
 from .database import Database
 from .desk_log import forget_talk
+from .files import delete_files
 from .forgotten import mark
 from .planned import lock_order
 from .schema import attempts as attempts_table
@@ -27,6 +28,7 @@ from .schema import conversation_tags, provider_states
 from .schema import conversations as conversations_table
 from .schema import decisions as decisions_table
 from .schema import deliveries as deliveries_table
+from .schema import files as files_table
 from .schema import messages as messages_table
 from .schema import notices as notices_table
 from .schema import orders as orders_table
@@ -430,7 +432,10 @@ async def _talk(tx: Connection, talk: str, done: _Done) -> Forgot:
     query = select(own.id).where(own.conversation == talk)
     ids = [row[0] for row in await tx.execute(query if done.dry else query.limit(STEP_ROWS))]
     found = Forgot({("messages", one) for one in ids})
+    of_files = select(files_table.c.id).where(files_table.c.conversation == talk)
+    found.changed |= {("files", row.id) for row in await tx.execute(of_files)}
     if not done.dry:
+        await delete_files(tx, [str(name) for kind, name in found.changed if kind == "files"])
         await tx.execute(delete(messages_table).where(own.id.in_(ids)))
     if done.dry or len(ids) < STEP_ROWS:
         found.changed.add(("conversations", talk))

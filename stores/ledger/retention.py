@@ -15,6 +15,7 @@ from .blocks import delete_ended
 from .connection import Connection
 from .database import Database
 from .errors import LedgerConflictError
+from .files import delete_files
 from .schema import (
     agent_sessions,
     attempts,
@@ -24,6 +25,7 @@ from .schema import (
     deliveries,
     desk_links,
     desk_log,
+    files,
     login_steps,
     messages,
     notices,
@@ -136,7 +138,9 @@ async def _conversations(tx: Connection, before: float) -> int:
     own, talk = messages.c, conversations.c
     old = select(own.id, own.conversation).join(conversations, talk.id == own.conversation)
     rows = (await tx.execute(old.where(own.at < before, talk.updated_at < before).limit(STEP_ROWS))).all()
-    await tx.execute(delete(messages).where(own.id.in_([row.id for row in rows])))
+    ids = [row.id for row in rows]
+    await delete_files(tx, await _ids(tx, select(files.c.id).where(files.c.message.in_(ids))))
+    await tx.execute(delete(messages).where(own.id.in_(ids)))
     emptied = {"said": 0, "last": None, "page": None, "client": None, "waiting_since": None}
     named = talk.id.in_({row.conversation for row in rows}) & (talk.updated_at < before)
     await tx.execute(update(conversations).where(named).values(state="closed", **emptied))

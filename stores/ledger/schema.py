@@ -16,6 +16,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     UniqueConstraint,
@@ -472,6 +473,9 @@ messages = Table(
     # The sender's own id of the message: sending it again after a lost answer adds nothing.
     Column("client_id", text_of(64)),
     Column("at", Float, nullable=False),
+    # What it is beside a text (a file, say), and that as JSON; NULL: a text alone.
+    Column("kind", text_of(10)),
+    Column("extra", text_of()),
     UniqueConstraint("conversation", "client_id"),
     Index("ix_messages_conversation", "conversation", "id"),
     Index("ix_messages_at", "at"),
@@ -511,6 +515,33 @@ conversation_tags = Table(
     Column("at", Float, nullable=False),
     Index("ix_conversation_tags_tag", "site", "tag", "conversation"),
     Index("ix_conversation_tags_at", "site", "at"),
+)
+
+# Files and pictures of conversations. Their bytes are in parts, so that neither a transaction nor a reader
+# has to hold a whole one.
+files = Table(
+    "files",
+    metadata,
+    Column("id", text_of(40), primary_key=True),
+    Column("site", text_of(64), nullable=False),
+    Column("conversation", text_of(40), ForeignKey("conversations.id")),  # NULL: not complete yet
+    Column("message", row_number()),
+    Column("name", text_of(200), nullable=False),
+    Column("type", text_of(40), nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("width", Integer),
+    Column("height", Integer),
+    Column("at", Float, nullable=False),
+    Index("ix_files_site", "site", "at"),
+    Index("ix_files_conversation", "conversation"),
+)
+
+file_parts = Table(
+    "file_parts",
+    metadata,
+    Column("file", text_of(40), ForeignKey("files.id"), primary_key=True),
+    Column("part", Integer, primary_key=True),
+    Column("data", LargeBinary, nullable=False),
 )
 
 agents = Table(

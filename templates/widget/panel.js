@@ -3,11 +3,11 @@
 const MAX_MESSAGE = 4000;
 
 class Panel {
-  /** `acts` are callbacks: `send(text)`, `retry(entry)`, `minimise()`. */
-  constructor(texts, language, title, greeting, acts) {
+  /** `acts` are callbacks: `send(text)`, `attach(files)`, `retry(entry)`, `minimise()`. */
+  constructor(base, texts, language, title, greeting, acts) {
     this.texts = texts;
     this.acts = acts;
-    this.log = new Log(texts, language, acts.retry);
+    this.log = new Log(base, texts, language, acts.retry);
     this.presence = element("p", { class: "presence" });
     this.notice = element("p", { class: "notice", role: "status" });
     this.field = element("textarea", {
@@ -21,6 +21,13 @@ class Panel {
     this.field.value = memory.read().draft ?? "";
     this.field.addEventListener("input", () => memory.write({ draft: this.field.value }));
     onEnter(this.field, () => this.submit());
+    this.picker = element("input", { type: "file", multiple: "", tabindex: "-1", "aria-hidden": "true", hidden: "" });
+    this.attach = iconButton("attach", texts.file, () => this.picker.click());
+    this.attach.hidden = true;
+    this.picker.addEventListener("change", () => {
+      this.take(this.picker.files);
+      this.picker.value = "";
+    });
     const heading = element("h2", { id: "title" }, title);
     this.node = element(
       "div",
@@ -36,13 +43,34 @@ class Panel {
       element(
         "div",
         { class: "composer" },
+        this.attach,
+        this.picker,
         this.field,
         iconButton("send", texts.send, () => this.submit()),
       ),
     );
     this.node.hidden = true;
+    this.node.addEventListener("paste", (event) => this.take(event.clipboardData?.files, event));
+    this.node.addEventListener("drop", (event) => this.take(event.dataTransfer?.files, event));
+    // A browser would leave the page for a file that is dropped.
+    this.node.addEventListener("dragover", (event) => {
+      if (this.files && event.dataTransfer?.types.includes("Files")) event.preventDefault();
+    });
     this.log.introduce(greeting);
     this.fit = () => this.fitViewport();
+  }
+
+  /** Offers to send files; `files` as in `Talk`. */
+  offerFiles(files) {
+    this.files = files;
+    this.attach.hidden = !files;
+    if (files) this.picker.accept = files.accept;
+  }
+
+  take(files, event) {
+    if (!this.files || !files?.length) return;
+    event?.preventDefault();
+    this.acts.attach([...files]);
   }
 
   get opened() {

@@ -8,7 +8,7 @@ const FOLLOW = [2000, 5000, 15000, 30000, 60000]; // ms between attempts to reac
 const POLL = 5000; // ms between requests while the stream is not open, as behind a proxy that buffers streams
 
 /**
- * An entry is `{id, client, author, agent, text, at, rule, state, due}`: `id` is null until the server has it, `at`
+ * An entry is `{id, client, author, agent, text, at, file, rule, state, due}`: `id` is null until the server has it, `at`
  * in unix seconds, `state` one of sending, sent, failed and refused. `due` is the time, in ms, before which the
  * server accepts no message, undefined if unknown.
  *
@@ -98,8 +98,9 @@ class Talk {
     try {
       const response = await fetch(`${this.base}messages?after=${this.last}`, { cache: "no-store" });
       if (!response.ok) throw new Error(response.status);
-      const { messages, state, ...known } = await response.json();
+      const { messages, state, files, ...known } = await response.json();
       this.known(known);
+      this.files = files; // what may be sent, as `{accept, megabytes}`, or null
       for (const message of messages) this.receive(message);
       // A message that arrived meanwhile has opened a conversation that this response does not include.
       this.state = this.arrived > arrived ? "open" : state;
@@ -172,11 +173,11 @@ class Talk {
     if (!Number.isSafeInteger(message?.id) || typeof message.text !== "string") return;
     this.last = Math.max(this.last, message.id);
     if (this.entries.some((entry) => entry.id === message.id)) return;
-    const { id, author, agent, text, at } = message;
+    const { id, author, agent, text, at, file } = message;
     // The stream can be faster than the response to the POST.
     const waiting = author === "visitor" && this.entries.find((entry) => entry.id === null && entry.text === text);
     if (waiting) this.delivered(waiting, id, at);
-    else this.add({ id, client: null, author, agent, text, at, rule: null, state: "sent" }, this.loaded);
+    else this.add({ id, client: null, author, agent, text, at, file, rule: null, state: "sent" }, this.loaded);
   }
 
   // In the server's order; messages that it does not have yet are last.
@@ -242,6 +243,16 @@ class Talk {
     if (late && !known) this.add(entry, false);
     this.listener.changed(entry);
     this.keep();
+    this.accepted();
+  }
+
+  /** Adds a message of the visitor that another part has sent, such as a file. */
+  sent(message) {
+    this.receive({ author: "visitor", agent: null, ...message });
+    this.accepted();
+  }
+
+  accepted() {
     this.arrived += 1;
     this.state = "open";
     this.listener.state();

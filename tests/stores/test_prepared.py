@@ -57,12 +57,15 @@ _FILL = (
     f"SELECT 't' || n, {_SITE}, 'v' || n, 'en', {_OPEN}, {NOW}, {NOW}, 1 FROM c",
     "INSERT INTO messages (id, conversation, author, text, at) {c}"
     f"SELECT n, 't' || n, 'visitor', 'hello', {NOW} FROM c",
+    "INSERT INTO files (id, site, conversation, message, name, type, size, at) {c}"
+    f"SELECT 'f' || n, {_SITE}, 't' || n, n, 'a.txt', 'text/plain', 5, {NOW} FROM c",
 )
 _NUMBERS = {
     "sqlite": f"WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < {ROWS}) ",
     "postgresql": f"WITH c(n) AS (SELECT * FROM generate_series(1, {ROWS})) ",
 }
 GIVEN: Mapping[str, Any] = {
+    "file": "f3000",
     "site": "shop",
     "order": 3000,
     "row": 3000,

@@ -11,6 +11,7 @@ down_revision = None
 def upgrade() -> None:
     """Build."""
     _conversations()
+    _files()
     _provider_states()
     _canned()
     _tags()
@@ -93,6 +94,8 @@ def _conversations() -> None:
         sa.Column("text", text_of(), nullable=False),
         sa.Column("client_id", text_of(64), nullable=True),
         sa.Column("at", sa.Float(), nullable=False),
+        sa.Column("kind", text_of(10), nullable=True),
+        sa.Column("extra", text_of(), nullable=True),
         sa.ForeignKeyConstraint(
             ["conversation"], ["conversations.id"], name=op.f("fk_messages_conversation_conversations")
         ),
@@ -102,6 +105,37 @@ def _conversations() -> None:
     )
     op.create_index("ix_messages_at", "messages", ["at"], unique=False)
     op.create_index("ix_messages_conversation", "messages", ["conversation", "id"], unique=False)
+
+
+def _files() -> None:
+    """Files and pictures of conversations."""
+    op.create_table(
+        "files",
+        sa.Column("id", text_of(40), nullable=False),
+        sa.Column("site", text_of(64), nullable=False),
+        sa.Column("conversation", text_of(40), nullable=True),
+        sa.Column("message", row_number(), nullable=True),
+        sa.Column("name", text_of(200), nullable=False),
+        sa.Column("type", text_of(40), nullable=False),
+        sa.Column("size", sa.Integer(), nullable=False),
+        sa.Column("width", sa.Integer(), nullable=True),
+        sa.Column("height", sa.Integer(), nullable=True),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["conversation"], ["conversations.id"], name=op.f("fk_files_conversation_conversations")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_files")),
+    )
+    op.create_index("ix_files_site", "files", ["site", "at"], unique=False)
+    op.create_index("ix_files_conversation", "files", ["conversation"], unique=False)
+    op.create_table(
+        "file_parts",
+        sa.Column("file", text_of(40), nullable=False),
+        sa.Column("part", sa.Integer(), nullable=False),
+        sa.Column("data", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(["file"], ["files.id"], name=op.f("fk_file_parts_file_files")),
+        sa.PrimaryKeyConstraint("file", "part", name=op.f("pk_file_parts")),
+    )
 
 
 def _provider_states() -> None:

@@ -1,6 +1,10 @@
 // The last part: what runs when the page is loaded.
 
-for (const root of document.querySelectorAll("[data-talk]")) talks.push(new Talk(root));
+for (const root of document.querySelectorAll("[data-talk]")) {
+  const talk = new Talk(root);
+  talks.push(talk);
+  if (root.querySelector(".send-file") !== null) new Files(talk).listen();
+}
 
 for (const hint of document.querySelectorAll(".hint")) hint.hidden = false;
 

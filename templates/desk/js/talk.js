@@ -78,7 +78,8 @@ class Talk {
     const written = document.createElement("p");
     written.className = "text";
     written.dir = "auto";
-    written.textContent = message.text;
+    if (message.file) written.append(...shownFile(message.file, () => this.atEnd && this.toEnd()));
+    else written.textContent = message.text;
     const last = [...list.querySelectorAll(".message")].at(-1);
     if (last?.dataset.author === item.dataset.author) item.classList.add("same-author");
     if (message.author !== "system") {

@@ -9,6 +9,8 @@ from typing import Any
 import httpx2
 import pytest
 import pytest_asyncio
+from clew.desk.files import offered
+from clew.settings.model import Site
 from clew.stores.ledger.connection import executing
 from desks import OTHER, PASSWORD, SHOP, VISITOR, DeskServer, desk_server, events, hidden, until
 from hypothesis import HealthCheck, given, settings
@@ -23,7 +25,8 @@ async def desk(tmp_path: Path) -> AsyncIterator[DeskServer]:
         yield built
 
 
-NOTHING = {"messages": [], "state": "none", "seen": 0, "online": False, "blocked": False}
+OFFERED = offered(Site(name="shop"))
+NOTHING = {"messages": [], "state": "none", "seen": 0, "online": False, "blocked": False, "files": OFFERED}
 
 
 def body(text: str = "hello", **more: Any) -> dict[str, Any]:
@@ -61,6 +64,7 @@ async def test_a_message_is_written_and_read_back(desk: DeskServer) -> None:
         "seen": 0,
         "online": False,
         "blocked": False,
+        "files": OFFERED,
     }
     found = await open_conversation(desk.conversations, "shop", VISITOR)
     assert found is not None
