@@ -99,12 +99,17 @@ async def parts_of(connection: Connection, several: Collection[int]) -> Mapping[
     return found
 
 
-def made_up(site: str, since: float | None, until: float | None) -> Select[Any]:
-    """The orders of a site that only a browser has told, and that are in doubt: anybody can report any
-    number of any amount. They are no part of a sum until somebody confirms them."""
+def is_made_up(order: Any = orders.c) -> ColumnElement[bool]:
+    """Whether only a browser has told an order, and it is in doubt: anybody can report any number of any
+    amount. It is no part of a sum until somebody confirms it."""
+    # In the words of the index, which has no others.
+    return and_(order.source == literal_column("'browser'"), cast(order.doubts, String) != "[]")
+
+
+def made_up(site: str | None, since: float | None, until: float | None) -> Select[Any]:
+    """The orders of a site, or of all, that are made up, as far as is known."""
     told = orders.alias("told")
-    own = [told.c.site == site, cast(told.c.doubts, String) != "[]"]
+    own = [] if site is None else [told.c.site == site]
     own += [] if since is None else [told.c.placed_at >= since]
     own += [] if until is None else [told.c.placed_at < until]
-    # In the words of the index, which has no others.
-    return select(told.c.id).where(told.c.source == literal_column("'browser'"), *own)
+    return select(told.c.id).where(is_made_up(told.c), *own)

@@ -175,14 +175,12 @@ class Commissions:
         return tuple(Commission(**row._mapping) for row in rows)
 
     async def sums(self, wanted: WantedCommissions) -> tuple[CommissionSum, ...]:
-        """The sums by site, partner, currency and state; of one site without orders that a browser may have
-        made up. Raises LedgerBusyError where it takes longer than
-        SECONDS."""
+        """The sums by site, partner, currency and state, without orders that a browser may have made up.
+        Raises LedgerBusyError where it takes longer than SECONDS."""
         key = (_C.site, _C.partner, _C.state, _C.currency, AMENDED_APPROVED)
         sums = [func.coalesce(func.sum(_C[n]), 0) for n in ("amount", "value", "locked", "paid")]
         query = select(*key, func.count(), *sums).where(*wanted.conditions()).group_by(*key).order_by(*key)
-        if wanted.site is not None:
-            query = query.where(_C.order.not_in(made_up(wanted.site, wanted.since, wanted.until)))
+        query = query.where(_C.order.not_in(made_up(wanted.site, wanted.since, wanted.until)))
         rows = (await self._db.query(executing(query), SECONDS)).all()
         return tuple(CommissionSum(*(*row[:4], bool(row[4]), *map(int, row[5:]))) for row in rows)
 

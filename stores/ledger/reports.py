@@ -14,7 +14,18 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Join, Row, ScalarSelect, Select, and_, case, func, not_, or_, select
 
 from ...postbacks.model import STATES
-from .amounts import NONE, amount_of, count, is_plain, is_sale, money, of_share, parts_of, units
+from .amounts import (
+    NONE,
+    amount_of,
+    count,
+    is_made_up,
+    is_plain,
+    is_sale,
+    money,
+    of_share,
+    parts_of,
+    units,
+)
 from .connection import Connection, executing
 from .database import Database
 from .schema import commissions, decisions, orders, postbacks, shares
@@ -221,8 +232,9 @@ async def _added(
     places = select(*at).where(*within).order_by(*at).offset(AT_ONCE - 1).limit(1)
     last = (await connection.execute(places)).first()
     end = None if last is None else (last.recorded_at, last.id)
-    # A test order is no order.
-    conditions = (*_conditions(wanted), *_between(after, end), orders.c.state != "test")
+    # A test order is no order, and nobody knows whether one is that only a browser has told.
+    counted = (orders.c.state != "test", not_(is_made_up()))
+    conditions = (*_conditions(wanted), *_between(after, end), *counted)
     summed = (await connection.execute(_summed(wanted, conditions))).all()
     found = [
         (
