@@ -59,6 +59,13 @@ export class Provider {
     });
   }
 
+  /** Gives the provider attributes that have changed, as on another page of an application. */
+  renew(attributes) {
+    if (JSON.stringify(attributes) === JSON.stringify(this.attributes)) return;
+    this.attributes = attributes;
+    this.run("attributes");
+  }
+
   /** Opens the chat, with the beginning of the visitor's message if the provider can. */
   open(text) {
     this.run(text && ENTRY.ask ? "ask" : "open", { text });

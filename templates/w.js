@@ -246,10 +246,8 @@ class Widget {
     memory.write({ elsewhere: usable });
     this.launcher.hidden = usable;
     if (text === null) return;
-    if (usable) {
-      this.elsewhere.open(text);
-      return;
-    }
+    if (usable && this.elsewhere.open(text)) return;
+    memory.write({ elsewhere: false });
     this.open(true);
     if (text) this.talk.send(text, rule);
     else this.rule = rule;

@@ -14,6 +14,7 @@ class Elsewhere {
   /** Loads the provider once; returns whether its chat can be used, at the latest after PATIENCE. */
   async load(attributes) {
     this.loading ??= this.start(attributes);
+    if (this.loaded) this.act((provider) => provider.renew(attributes));
     const late = new Promise((done) => setTimeout(done, PATIENCE, false));
     const usable = await Promise.race([this.loading, late]);
     if (this.failed || this.loaded) return this.loaded;
@@ -30,7 +31,9 @@ class Elsewhere {
   async start(attributes) {
     try {
       const { Provider } = await import(this.base + "p.js");
-      this.provider = new Provider(attributes, this.report);
+      // A chat that has come reports its errors, and can be used all the same.
+      const heard = (event, id) => (event === "failed" && this.loaded) || this.report(event, id);
+      this.provider = new Provider(attributes, heard);
       await this.provider.load();
       return true;
     } catch {
@@ -38,8 +41,12 @@ class Elsewhere {
     }
   }
 
+  /** Returns whether it was opened: a provider may have changed its functions. */
   open(text) {
-    this.act((provider) => provider.open(text));
+    this.loaded = this.act((provider) => provider.open(text));
+    this.failed = !this.loaded;
+    if (this.failed) this.report("failed");
+    return this.loaded;
   }
 
   hide() {
@@ -53,12 +60,12 @@ class Elsewhere {
     this.hidden = false;
   }
 
-  // A provider may have changed its functions.
   act(what) {
     try {
       if (this.loaded) what(this.provider);
+      return true;
     } catch {
-      this.report("failed");
+      return false;
     }
   }
 }

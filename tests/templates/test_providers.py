@@ -167,6 +167,46 @@ async def test_if_it_does_not_come_the_visitor_can_write_to_us(
     await clew.until(lambda: clew.posted)
 
 
+async def test_if_it_cannot_be_opened_the_visitor_can_write_to_us(clew: FakeClew, page: Page) -> None:
+    """The provider has changed its functions: the visitor clicks, and nothing would happen."""
+    elsewhere = await shop_with(clew, page, "intercom")
+    gone = 'if (verb === "show") throw new TypeError("show is gone");'
+    elsewhere.script = f"window.Intercom = (verb) => {{ {gone} }};"
+    await page.get_by_role("button", name="Ask us").click()
+    await expect(page.get_by_role("dialog")).to_contain_text("The chat cannot be loaded right now.")
+    await clew.until(lambda: {"kind": "chat", "event": "failed"} in clew.events)
+    await page.get_by_label("Write a message").fill("Hello")
+    await page.keyboard.press("Enter")
+    await clew.until(lambda: clew.posted)
+    await page.goto(f"{clew.url}/next")
+    await expect(page.get_by_role("button", name="Ask us")).to_be_visible()
+    assert len(elsewhere.asked) == 1
+
+
+async def test_errors_of_a_chat_that_has_come_are_not_that_it_did_not_come(
+    clew: FakeClew, page: Page
+) -> None:
+    await shop_with(clew, page, "chatwoot")
+    await page.get_by_role("button", name="Ask us").click()
+    await until_heard(page, VENDORS["chatwoot"].opened)
+    for event in ("error", "closed"):
+        await page.evaluate(f'window.dispatchEvent(new CustomEvent("chatwoot:{event}"))')
+    await clew.until(lambda: {"kind": "chat", "event": "closed"} in clew.events)
+    assert {"kind": "chat", "event": "failed"} not in clew.events
+
+
+async def test_it_gets_what_has_changed_on_another_page_of_an_application(clew: FakeClew, page: Page) -> None:
+    def data(path: str) -> list[Any]:
+        return ["set", "session:data", [[["clew_page", path]]]]
+
+    await shop_with(clew, page, "crisp", load="page", attributes=ATTRIBUTES | {"clew_page": "/one"})
+    await until_heard(page, data("/one"))
+    clew.answer = clew.answer | {"chat": CHAT | {"load": "page", "attributes": {"clew_page": "/two"}}}
+    await page.evaluate("history.pushState(null, '', '/two')")
+    heard = await until_heard(page, data("/two"))
+    assert heard.count(data("/one")) == 1
+
+
 async def test_a_rule_hides_and_shows_it(clew: FakeClew, page: Page) -> None:
     await shop_with(clew, page, "crisp", load="page")
     await until_heard(page, ["set", "session:data", [[["clew_ref", REF]]]])
