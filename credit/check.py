@@ -45,6 +45,7 @@ def credit_problems(draft: Draft, today: date) -> Iterator[Wording]:
     yield from _windows(credit, path, names)
     yield from _rules(credit, path, names)
     yield from _codes(draft)
+    yield from _coupons(draft)
     for number, network in enumerate(credit.soft_networks):
         place = (*path, "soft_networks", number)
         yield from _unknown(place, network, names.networks, "partner in the network")
@@ -54,6 +55,20 @@ def credit_problems(draft: Draft, today: date) -> Iterator[Wording]:
         place = (*draft.path, "partners", number, "terms")
         own = [((*place, n), terms) for n, terms in enumerate(partner.terms)]
         yield from _all_terms(own, names, today)
+
+
+def _coupons(draft: Draft) -> Iterator[Wording]:
+    """Coupons of agents' offers that would move a partner's commission, or have the same name."""
+    partners = {folded(code): partner.id for _, partner in draft.partners for code in partner.codes}
+    names: set[str] = set()
+    for number, coupon in enumerate(draft.site.offers.coupons):
+        place = (*draft.path, "offers", "coupons", number)
+        if coupon.name in names:
+            yield Wording((*place, "name"), f"{coupon.name!r} is there twice", "give each its own name")
+        names.add(coupon.name)
+        if coupon.code is not None and (owner := partners.get(folded(coupon.code))) is not None:
+            why = f"{coupon.code!r} is a code of the partner {owner}, who earns by it"
+            yield Wording((*place, "code"), why, "send agents' offers with a code of the shop's own")
 
 
 def _names(draft: Draft, credit: Credit) -> _Names:

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
-from .api import decide, files, handover, hooks, messages, openapi, orderpage, scripts
+from .api import decide, files, handover, hooks, messages, offers, openapi, orderpage, scripts
 from .context import request_context
 from .front import Front
 from .guard import NO_STORE
@@ -33,6 +33,7 @@ from .pages import (
     waiting,
 )
 from .pages import files as desk_files
+from .pages import offers as offer_pages
 from .pages import orders as order_pages
 from .roles import ruled
 
@@ -93,6 +94,8 @@ def desk_app() -> DeskApp:
                 *conversation.routes,
                 *sale.routes,
                 *canned.routes,
+                *offer_pages.routes,
+                *offers.routes,
                 *chat_order.routes,
                 *needs.routes,
                 *waiting.routes,

@@ -112,6 +112,11 @@ RULES: Final[Mapping[str, Rule]] = {
     "POST /canned/site/remove": Rule(
         "lead", "remove a canned answer of the site", audit="canned.removed", kept=("row", "language")
     ),
+    f"GET {_TALK}/offers": Rule("agent", "the form for a link or an offer"),
+    f"POST {_TALK}/offers": Rule(
+        "agent", "send a link or an offer", audit="offer.sent", kept=("page", "coupon", "cart")
+    ),
+    f"POST {_TALK}/offers/withdraw": Rule("agent", "end a link", audit="offer.withdrawn", kept=("offer",)),
     "GET /orders": Rule("agent", "look for an order"),
     "GET /orders/{id}": Rule("agent", "the history of an order"),
     "POST /orders/{id}/correct": Rule(
@@ -124,6 +129,8 @@ RULES: Final[Mapping[str, Rule]] = {
     "POST /waiting/lost": Rule(
         "lead", "give an order that nobody earns to a partner", audit="credit.assigned", kept=_LOST
     ),
+    "GET /coupons": Rule("lead", "coupons, and what offers came to"),
+    "POST /coupons": Rule("lead", "add single-use codes", audit="coupons.added", kept=("coupon",)),
     "GET /reports": Rule("lead", "reports without an order"),
     "POST /reports/{id}": Rule(
         "lead", "say to which order a report belongs", audit="report.moved", kept=_MOVE

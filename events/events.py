@@ -62,6 +62,8 @@ EVENTS: Mapping[str, str] = {
     "order_repeated": "a known order was reported again, unchanged",
     "order_corrected": "a known order changed: its amount, a refund, its state",
     "order_undone": "an agent's order was undone before a partner heard of it",
+    "offer": "an agent's link was sent, or its visitor followed it",
+    "coupons_out": "a pool of single-use codes is empty, so an agent could not send an offer",
     "report_waiting": "a report without an order number was kept; no order is a certain match yet",
     "report_placed": "a report without a number was joined to an order, or a person moved a report",
     "report_given_up": "reports without an order number no longer wait for their order: too many, or too old",
@@ -134,6 +136,7 @@ WARNINGS = frozenset(
         *("reload_socket_taken", "order_journalled", "order_waiting", "postback_failed"),
         *("report_given_up", "visits_down", "ledger_down"),
         *("webhook_refused", "webhook_unread", "webhook_state", "carrier_unknown"),
+        "coupons_out",
         *("event_refused", "endpoint_failing", "endpoint_disabled"),
     }
 )

@@ -50,6 +50,11 @@ COMMISSION_EVENTS: Final[Mapping[str, str]] = {
 PAYOUT_EVENTS: Final[Mapping[str, str]] = {
     "payout.made": "What a partner is owed for a period was paid: its file can be fetched.",
 }
+OFFER_EVENTS: Final[Mapping[str, str]] = {
+    "offer.sent": "An agent sent a visitor a link, perhaps with a coupon or a cart.",
+    "offer.clicked": "The visitor followed it, for the first time.",
+    "offer.ordered": "An order followed from it: `order_id`, by its coupon or its click (`followed_by`).",
+}
 TEST: Final = "webhook.test"
 TYPES: Final[Mapping[str, str]] = {
     **ORDER_EVENTS,
@@ -58,9 +63,10 @@ TYPES: Final[Mapping[str, str]] = {
     **POSTBACK_EVENTS,
     **HOLD_EVENTS,
     **PAYOUT_EVENTS,
+    **OFFER_EVENTS,
     TEST: "`clew webhooks test` was called.",
 }
-KINDS: Final = ("orders", "credits", "commissions", "postbacks", "holds", "payouts")
+KINDS: Final = ("orders", "credits", "commissions", "postbacks", "holds", "payouts", "offers")
 """The kinds of rows of which there are events: see `stores/ledger/export_rows.py`."""
 
 _WORDS: Final[Mapping[str, str]] = {"clawback": "amended", "locked": "settled"}
@@ -78,6 +84,10 @@ _POSTBACK = (
 )
 _COMMISSION = (
     *("order_id", "partner", "currency", "change", "amount", "state", "part", "source", "by", "why", "ref"),
+)
+_OFFER = (
+    *("offer", "label", "page", "cart", "coupon", "sent_at", "expires_at", "clicked_at", "order_id"),
+    "followed_by",
 )
 _PAYOUT = ("name", "partner", "period", "currency", "amount", "lines", "made_at")
 
@@ -124,6 +134,8 @@ def event_of(
     if kind == "payouts":
         data = {key: first[key] for key in _PAYOUT}
         return Event(name, "payout.made", str(first["made_at"]), {"site": site, **data})
+    if kind == "offers":
+        return _offer_event(site, name, first, personal)
     if kind == "holds":
         word = "held" if first["state"] == "held" else "released"
         data = {key: first[key] for key in (*_POSTBACK, "hold")}
@@ -133,6 +145,14 @@ def event_of(
         return None
     data = {key: first[key] for key in _POSTBACK}
     return Event(name, kind_of_end, str(first["finished_at"]), {"site": site, **data})
+
+
+def _offer_event(site: str, name: str, row: Mapping[str, Any], personal: bool) -> Event:
+    word = "ordered" if row["order_id"] else "clicked" if row["clicked_at"] else "sent"
+    data = {key: row[key] for key in _OFFER}
+    if personal:
+        data |= {key: row[key] for key in _PERSONAL}
+    return Event(name, f"offer.{word}", str(row["changed_at"]), {"site": site, **data})
 
 
 def _commission_word(row: Mapping[str, Any]) -> str | None:

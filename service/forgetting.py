@@ -24,6 +24,7 @@ _WENT: Final = {
     "postbacks": "the click id, and the partner's answer",
     "attempts": "the text of the call and of the answer",
     "deliveries": "the webhooks of the site that could not be read: whom they name is not known",
+    "offers": "visitor, conversation, label and page of what an agent sent",
     "notices": "the line of “Needs attention”",
 }
 _STAYED: Final = {
@@ -33,6 +34,7 @@ _STAYED: Final = {
     "shares": "partner, part and time of the click: the account with the partner",
     "postbacks": "order number, amount, and when it was told to the partner: the account with it",
     "attempts": "when the partner was called, and with which status",
+    "offers": "that a link was sent and followed, its coupon, and the order that followed",
 }
 _ELSEWHERE: Final = (
     "backups, exported files and the log from before still name the person, until you delete them",

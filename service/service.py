@@ -53,6 +53,7 @@ from .files import Files
 from .forgetting import Forgetter
 from .handing import Handing
 from .limits import Limits, Rate
+from .offers import OfferDesk
 from .ordering.lost import LostOrders
 from .ordering.reading import PageReader
 from .ordering.recording import Ordering
@@ -183,6 +184,7 @@ class Service:
         )
         self.attention = Attention(self.ledger, self.signs, self.limits)
         self.files = Files(self.ledger, self.conversations, self.limits, self.events, self.clock)
+        self.offers = OfferDesk(self.ledger, self.conversations, self.events, self.clock)
         self.ordering = Ordering(
             self.ledger,
             self.visits,

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 
 from .addresses import patterns_of
 from .letters import not_ascii
-from .model import Cart, Model, Order, PageType, Site
+from .model import Cart, Model, Offers, Order, PageType, Site
 from .wording import nearest
 
 M = TypeVar("M", bound=Model)
@@ -28,6 +28,7 @@ class Platform(Model):
     order: Order | None = None
     never: tuple[str, ...] = ()
     keep_query: tuple[str, ...] = ()
+    offers: Offers = Offers()
 
 
 class PlatformError(ValueError):
@@ -78,7 +79,7 @@ def platform_of(site: Site) -> Platform | None:
 
 
 def with_platform(site: Site) -> Site:
-    """The site with `order`, `cart` and `never` filled from its preset where the settings have no value.
+    """The site with `order`, `cart`, `offers` and `never` of its preset where the settings have no value.
 
     Keys are filled one by one: a site that sets only the currency of `order` gets the preset's selectors.
     `keep_query` is the union of both. Raises PlatformError.
@@ -86,7 +87,10 @@ def with_platform(site: Site) -> Site:
     platform = platform_of(site)
     if platform is None:
         return site
-    update: dict[str, Any] = {"cart": _filled(site.cart, platform.cart)}
+    update: dict[str, Any] = {
+        "cart": _filled(site.cart, platform.cart),
+        "offers": _filled(site.offers, platform.offers),
+    }
     if platform.order is not None:
         update["order"] = _filled(site.order, platform.order) if site.order else platform.order
     if "never" not in site.model_fields_set:

@@ -17,6 +17,7 @@ from ...postbacks.outgoing import (
     COMMISSION_EVENTS,
     CREDIT_EVENTS,
     HOLD_EVENTS,
+    OFFER_EVENTS,
     ORDER_EVENTS,
     PAYOUT_EVENTS,
     POSTBACK_EVENTS,
@@ -35,6 +36,7 @@ _EVENTS: Mapping[str, type[BaseModel]] = {
     **dict.fromkeys(HOLD_EVENTS, schemas.HoldEvent),
     **dict.fromkeys(COMMISSION_EVENTS, schemas.CommissionEvent),
     **dict.fromkeys(PAYOUT_EVENTS, schemas.PayoutEvent),
+    **dict.fromkeys(OFFER_EVENTS, schemas.OfferEvent),
     TEST: schemas.TestEvent,
 }
 _TEMPLATE = "#/components/schemas/{model}"

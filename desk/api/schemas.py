@@ -289,6 +289,22 @@ class PayoutEvent(Shape):
     made_at: str
 
 
+class OfferEvent(Shape):
+    """`data` of offer.…: a link that an agent sent; with `personal` also visitor, conversation and agent."""
+
+    site: str
+    offer: int
+    label: str
+    page: str
+    cart: str | None
+    coupon: str | None
+    sent_at: str
+    expires_at: str
+    clicked_at: str | None
+    order_id: str | None
+    followed_by: str | None
+
+
 class TestEvent(Shape):
     """`data` of webhook.test."""
 

@@ -30,6 +30,7 @@ from .handing_on import routes as handing_on
 from .handing_on import talk_of, work_of
 from .inbox import close_many, common, inbox, lines
 from .live import page_mark, stream
+from .offers import offer_values
 from .render import file, page
 from .sale import sale_values
 from .talk import talk_values
@@ -87,6 +88,7 @@ async def _talk(
         earlier=[e for e in others if e.conversation.id != found.id],
         orders=await at.service.ledger.orders.of_visitor(at.site.name, found.visitor),
         **await sale_values(context, found, visitor, sale or {}),
+        **await offer_values(context, found),
         sale_problem=sale_problem,
         done=request.query_params.get("order", ""),
         **await common(context),

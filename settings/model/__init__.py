@@ -4,6 +4,7 @@ from .base import LANGUAGES, Language, Model
 from .chat import ChatAttribute, Hours, Rule
 from .credit import Credit, Lookback, Terms
 from .limits import Bound, Limits
+from .offers import Coupon, Offers
 from .orders import Cart, Fraud, Hold, Net, Order, Webhook
 from .partners import Partner
 from .payouts import BankAccount
@@ -19,6 +20,7 @@ __all__ = [
     "Bound",
     "Cart",
     "ChatAttribute",
+    "Coupon",
     "Credit",
     "Delivery",
     "EventEndpoint",
@@ -31,6 +33,7 @@ __all__ = [
     "Lookback",
     "Model",
     "Net",
+    "Offers",
     "Order",
     "PageType",
     "Partner",

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, SecretStr
 from .base import Host, Language, Model, OneHost, TimeZone
 from .chat import Chat, Hours, Rule, Widget
 from .credit import Credit
+from .offers import Offers
 from .orders import Carry, Cart, Fraud, Hold, Net, Order, Webhook
 from .partners import Partner, PartnerPages
 from .payouts import BankAccount
@@ -139,6 +140,7 @@ class Site(Model):
     chat: Chat = Chat()
     hours: Hours | None = None
     files: Files = Files()
+    offers: Offers = Offers()
     credit: Credit = Credit()
     payer: BankAccount | None = None
     consent: Consent = Consent()

@@ -26,6 +26,7 @@ from .loose import Loose
 from .lost import Lost
 from .networks import Networks
 from .notices import Notices
+from .offers import Offers
 from .orders import Orders
 from .outbox import Outbox
 from .paces import Paces
@@ -79,5 +80,6 @@ class Ledger:
         self.partner_book = PartnerBook(self.db)
         self.partner_clicks = PartnerClicks(self.db)
         self.notices = Notices(self.db)
+        self.offers = Offers(self.db)
         self.networks = Networks(self.db)
         self.forgetting = Forgetting(self.db)

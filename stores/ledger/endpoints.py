@@ -15,7 +15,7 @@ from .changes import settled
 from .connection import Connection
 from .database import Database
 from .errors import LedgerConflictError
-from .schema import commission_entries, decisions, endpoints, orders, payouts, postbacks
+from .schema import commission_entries, decisions, endpoints, offers, orders, payouts, postbacks
 
 _C = endpoints.c
 _TABLES: Final[Mapping[str, Table]] = {
@@ -25,6 +25,7 @@ _TABLES: Final[Mapping[str, Table]] = {
     "postbacks": postbacks,
     "holds": postbacks,
     "payouts": payouts,
+    "offers": offers,
 }
 # Behind every row of a change, whichever rows it wrote.
 _LAST: Final[Mapping[str, str]] = {

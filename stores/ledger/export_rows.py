@@ -14,7 +14,17 @@ from ...referral.touches import Click, Touch
 from .changes import settled
 from .connection import Connection
 from .schema import commission_entries as entries
-from .schema import commissions, conversations, decisions, messages, orders, payouts, postbacks, shares
+from .schema import (
+    commissions,
+    conversations,
+    decisions,
+    messages,
+    offers,
+    orders,
+    payouts,
+    postbacks,
+    shares,
+)
 
 Value = str | int | None
 Place = tuple[int, Any]
@@ -314,6 +324,36 @@ async def _message_lines(_connection: Connection, rows: Sequence[Row[Any]]) -> L
     ]
 
 
+def _offers(place: Place) -> Select[Any]:
+    own = offers.c
+    row = (own.id.label("place"), own.written.label("number"), own.changed_at.label("at_time"))
+    return (
+        select(*own, *row, _O.order_id)
+        .outerjoin_from(offers, orders, _O.id == own.order)
+        .where(*_behind(own.written, own.id, place))
+        .order_by(own.written, own.id)
+    )
+
+
+async def _offer_lines(_connection: Connection, rows: Sequence[Row[Any]]) -> Lines:
+    plain = ("site", "conversation", "visitor", "agent", "label", "page", "cart", "coupon", "coupon_code")
+    return [
+        [
+            {
+                "offer": row.place,
+                **{name: getattr(row, name) for name in plain},
+                "sent_at": timestamp(row.made_at),
+                "expires_at": timestamp(row.expires_at),
+                "clicked_at": timestamp(row.clicked_at),
+                "order_id": row.order_id,
+                "followed_by": row.followed_by,
+                "changed_at": timestamp(row.changed_at),
+            }
+        ]
+        for row in rows
+    ]
+
+
 _CREDITS = _decisions(decisions.c.order_version, decisions.c.policy, decisions.c.reason)
 _TOUCHES = _decisions(decisions.c.inputs, _O.visitor)
 KINDS: Final[Mapping[str, Kind]] = {
@@ -324,5 +364,6 @@ KINDS: Final[Mapping[str, Kind]] = {
     "holds": Kind(_holds, _postback_lines, postbacks.c.site, postbacks.c.created_at),
     "commissions": Kind(_commissions, _commission_lines, entries.c.site, entries.c.at),
     "payouts": Kind(_payouts, _payout_lines, payouts.c.site, payouts.c.made_at),
+    "offers": Kind(_offers, _offer_lines, offers.c.site, offers.c.changed_at),
     "conversations": Kind(_messages, _message_lines, conversations.c.site, messages.c.at),
 }

@@ -42,6 +42,11 @@ COLUMNS: Final[Mapping[str, Sequence[str]]] = {
         *("visitor", "at", "click_network", "click_param", "click_id", "partner", "utm_source"),
         *("utm_medium", "utm_campaign", "referrer", "landing", "doubt"),
     ),
+    "offers": (
+        *("offer", "site", "conversation", "visitor", "agent", "label", "page", "cart", "coupon"),
+        *("coupon_code", "sent_at", "expires_at", "clicked_at", "order_id", "followed_by"),
+        "changed_at",
+    ),
     "conversations": (
         *("message", "conversation", "site", "visitor", "language", "author", "agent", "text", "at"),
     ),
@@ -52,7 +57,7 @@ EVENTS: Final = ("holds", "commissions", "payouts")
 """Further kinds of rows, of which events are made: no program exports them."""
 
 NUMBERS: Final = frozenset(
-    {"version", "order_version", "decision", "sequence", "attempts", "last_status", "message"}
+    {"version", "order_version", "decision", "sequence", "attempts", "last_status", "message", "offer"}
 )
 """The columns that are whole numbers; all others are text. Any may be None."""
 

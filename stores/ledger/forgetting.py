@@ -31,6 +31,7 @@ from .schema import deliveries as deliveries_table
 from .schema import files as files_table
 from .schema import messages as messages_table
 from .schema import notices as notices_table
+from .schema import offers as offers_table
 from .schema import orders as orders_table
 from .schema import placements as placements_table
 from .schema import postbacks as postbacks_table
@@ -147,6 +148,7 @@ class Forgetting:
             found = found.plus(await through(_decisions, _O.site == person.site, _D.visitor == one))
             if not person.withdrawn:
                 found = found.plus(await self._talks(person.site, one, done))
+                found = found.plus(await self._work(partial(_offers, person, one, done), done))
         for one in person.emails:
             of_email = (_S.site == person.site, _S.email_hash == one)
             if not person.withdrawn:
@@ -444,6 +446,25 @@ async def _talk(tx: Connection, talk: str, done: _Done) -> Forgot:
         await forget_talk(tx, talk)
         await tx.execute(delete(talks).where(talks.c.id == talk))
     return found
+
+
+async def _offers(person: Person, visitor: str, done: _Done, tx: Connection) -> Forgot:
+    """Take the person out of the offers that agents sent to it; they are counted on."""
+    own = offers_table.c
+    which = (own.site == person.site, own.visitor == visitor)
+    ids = [row.id for row in await tx.execute(select(own.id).where(*which))]
+    if ids and not done.dry:
+        # What an agent wrote, and where it led, may say who it was.
+        bare = {
+            "visitor": None,
+            "conversation": None,
+            "client_id": None,
+            "label": "",
+            "page": "/",
+            "cart": None,
+        }
+        await tx.execute(update(offers_table).where(own.id.in_(ids)).values(**bare))
+    return Forgot({("offers", one) for one in ids})
 
 
 async def _due(

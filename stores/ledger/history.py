@@ -45,6 +45,7 @@ from .known import (
     surviving,
 )
 from .numbers import add_first, keep_numbers
+from .offers import follow, follow_merged
 from .orders import StoredOrder
 from .planned import apply_plan, plan_with
 from .prepared import Prepared, values_of
@@ -231,6 +232,8 @@ class Histories:
         await _numbers(tx, change, row, anew=anew and change.known is not None)
         for other in change.others:
             await self._merge(tx, change, other, row)
+            await follow_merged(tx, other.row, row)
+        await follow(tx, change.site, row, change.order, change.at, is_new=change.known is None)
         return Written(_stored_order(change, row, values), tuple(replace(one, order=row) for one in done))
 
     async def _due(

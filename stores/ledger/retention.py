@@ -29,6 +29,7 @@ from .schema import (
     login_steps,
     messages,
     notices,
+    offers,
     partner_sessions,
     postbacks,
     provider_states,
@@ -147,7 +148,8 @@ async def _conversations(tx: Connection, before: float) -> int:
     # Agents may have written anything into a tag.
     kept = select(talk.id).where(named)
     await tx.execute(delete(conversation_tags).where(conversation_tags.c.conversation.in_(kept)))
-    return max(len(rows), await _desk_work(tx, before), await delete_ended(tx, before, STEP_ROWS))
+    of_work, of_offers = await _desk_work(tx, before), await _offers(tx, before)
+    return max(len(rows), of_work, of_offers, await delete_ended(tx, before, STEP_ROWS))
 
 
 async def _desk_work(tx: Connection, before: float) -> int:
@@ -157,6 +159,15 @@ async def _desk_work(tx: Connection, before: float) -> int:
     old = done.where(own.at < before, func.coalesce(talk.updated_at, own.at) < before)
     ids = await _ids(tx, old)
     await tx.execute(delete(desk_log).where(own.id.in_(ids)))
+    return len(ids)
+
+
+async def _offers(tx: Connection, before: float) -> int:
+    """What agents wrote into old links, and to whom; how many rows."""
+    own = offers.c
+    ids = await _ids(tx, select(own.id).where(own.made_at < before, own.label != ""))
+    bare = {"label": "", "page": "/", "cart": None, "visitor": None, "client_id": None}
+    await tx.execute(update(offers).where(own.id.in_(ids)).values(**bare))
     return len(ids)
 
 

@@ -745,6 +745,59 @@ partner_clicks = Table(
     Column("count", Integer, nullable=False),
 )
 
+# Links that agents sent, each to one visitor, and what became of them.
+offers = Table(
+    "offers",
+    metadata,
+    Column("id", row_number(), primary_key=True),
+    Column("code", text_of(32), nullable=False),  # in the link
+    Column("site", text_of(64), nullable=False),
+    Column("conversation", text_of(40)),  # NULL, as the visitor: it was forgotten
+    Column("visitor", text_of(40)),
+    Column("agent", text_of(64), nullable=False),
+    Column("client_id", text_of(64)),  # of the form: sending it again makes no second one
+    Column("label", text_of(120), nullable=False),
+    Column("page", text_of(1000), nullable=False),  # path and query at the shop
+    Column("cart", text_of(200)),
+    Column("coupon", text_of(64)),  # its name in the settings
+    Column("coupon_code", text_of(100)),
+    Column("coupon_key", text_of(100)),  # the code as codes are compared
+    Column("single", Boolean, nullable=False),  # nobody else has this code
+    Column("made_at", Float, nullable=False),
+    Column("expires_at", Float, nullable=False),
+    Column("clicks", Integer, nullable=False),  # by its visitor
+    Column("others", Integer, nullable=False),  # by others
+    Column("clicked_at", Float),
+    Column("counts_until", Float),  # an order of the visitor until then follows from the click
+    Column("order", row_number(), ForeignKey("orders.id")),
+    Column("followed_by", text_of(10)),  # coupon or click
+    Column("version", Integer, nullable=False),  # counts what is told: sent, clicked, ordered
+    Column("changed_at", Float, nullable=False),
+    Column("written", BigInteger, nullable=False, server_default="0"),  # see `changes.py`
+    UniqueConstraint("code"),
+    UniqueConstraint("conversation", "client_id"),
+    Index("ix_offers_conversation", "conversation", "id"),
+    Index("ix_offers_visitor", "site", "visitor"),
+    Index("ix_offers_coupon_key", "site", "coupon_key"),
+    Index("ix_offers_order", "order"),
+    Index("ix_offers_made", "site", "made_at"),
+    Index("ix_offers_written", "written", "id"),
+)
+
+# Single-use codes of the shop. Each is handed out once; `offer` names the offer that has it.
+coupon_codes = Table(
+    "coupon_codes",
+    metadata,
+    Column("id", row_number(), primary_key=True),
+    Column("site", text_of(64), nullable=False),
+    Column("coupon", text_of(64), nullable=False),
+    Column("code", text_of(100), nullable=False),
+    Column("offer", text_of(32)),
+    Column("added_at", Float, nullable=False),
+    UniqueConstraint("site", "code"),
+    Index("ix_coupon_codes_free", "site", "coupon", "offer", "id"),
+)
+
 # What needs a person: one row for each site, event and key, however often it happens.
 notices = Table(
     "notices",

@@ -2,6 +2,7 @@
 
 const GROUP = 300; // maximum seconds between two messages of one author under one heading
 const LINK = /https?:\/\/[^\s<>"']+/gi;
+const OFFER = /\/o\/[\w-]{22}$/; // a link that an agent made, below its label
 
 /**
  * Text as nodes, with its http and https URLs as links. Links to the shop open in the same tab, where the chat
@@ -14,9 +15,13 @@ function linked(text) {
     const address = found[0].replace(/[.,;:!?)\]}…»]+$/, "");
     const url = parsed(address);
     if (!url) continue;
-    const link = element("a", { href: url.href, rel: "noopener noreferrer" }, address);
-    if (url.origin !== location.origin) link.setAttribute("target", "_blank");
-    nodes.push(text.slice(end, found.index), link);
+    const before = text.slice(end, found.index);
+    const own = url.origin === location.origin;
+    const label = own && OFFER.test(url.pathname) && /[^\n]+(?=\n$)/.exec(before);
+    const link = element("a", { href: url.href, rel: "noopener noreferrer" }, label ? label[0] : address);
+    if (label) link.className = "offer";
+    if (!own) link.setAttribute("target", "_blank");
+    nodes.push(label ? before.slice(0, label.index) : before, link);
     end = found.index + address.length;
   }
   return [...nodes, text.slice(end)];

@@ -59,6 +59,10 @@ _FILL = (
     f"SELECT n, 't' || n, 'visitor', 'hello', {NOW} FROM c",
     "INSERT INTO files (id, site, conversation, message, name, type, size, at) {c}"
     f"SELECT 'f' || n, {_SITE}, 't' || n, n, 'a.txt', 'text/plain', 5, {NOW} FROM c",
+    "INSERT INTO offers (code, site, conversation, visitor, agent, label, page, coupon_key, single, made_at, "
+    'expires_at, clicks, others, clicked_at, counts_until, "order", version, changed_at) {c}'
+    f"SELECT 'f' || n, {_SITE}, 't' || n, 'v' || n, 'bo', 'x', '/', 'k' || n, {{f}}, {NOW}, {NOW}, 1, 0, "
+    f"{NOW}, {NOW}, CASE WHEN n % 2 = 0 THEN n END, 1, {NOW} FROM c",
 )
 _NUMBERS = {
     "sqlite": f"WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < {ROWS}) ",
@@ -76,6 +80,8 @@ GIVEN: Mapping[str, Any] = {
     "visitor": "v3000",
     "email": "e3000",
     "coupon": "c300",
+    "key": "k3000",
+    "placed_at": NOW,
     "partner": "p2",
     "key_order": 3000,
     "key_partner": "p2",

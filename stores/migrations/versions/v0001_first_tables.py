@@ -27,6 +27,7 @@ def upgrade() -> None:
     _payouts()
     _postbacks()
     _networks()
+    _offers()
     _rest()
 
 
@@ -778,6 +779,63 @@ def _networks() -> None:
     )
 
 
+def _offers() -> None:
+    """Links and offers of agents, and single-use codes."""
+    op.create_table(
+        "offers",
+        sa.Column("id", row_number(), nullable=False),
+        sa.Column("code", text_of(32), nullable=False),
+        sa.Column("site", text_of(64), nullable=False),
+        sa.Column("conversation", text_of(40), nullable=True),
+        sa.Column("visitor", text_of(40), nullable=True),
+        sa.Column("agent", text_of(64), nullable=False),
+        sa.Column("client_id", text_of(64), nullable=True),
+        sa.Column("label", text_of(120), nullable=False),
+        sa.Column("page", text_of(1000), nullable=False),
+        sa.Column("cart", text_of(200), nullable=True),
+        sa.Column("coupon", text_of(64), nullable=True),
+        sa.Column("coupon_code", text_of(100), nullable=True),
+        sa.Column("coupon_key", text_of(100), nullable=True),
+        sa.Column("single", sa.Boolean(), nullable=False),
+        sa.Column("made_at", sa.Float(), nullable=False),
+        sa.Column("expires_at", sa.Float(), nullable=False),
+        sa.Column("clicks", sa.Integer(), nullable=False),
+        sa.Column("others", sa.Integer(), nullable=False),
+        sa.Column("clicked_at", sa.Float(), nullable=True),
+        sa.Column("counts_until", sa.Float(), nullable=True),
+        sa.Column("order", row_number(), nullable=True),
+        sa.Column("followed_by", text_of(10), nullable=True),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("changed_at", sa.Float(), nullable=False),
+        sa.Column("written", sa.BigInteger(), server_default="0", nullable=False),
+        sa.ForeignKeyConstraint(["order"], ["orders.id"], name=op.f("fk_offers_order_orders")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_offers")),
+        sa.UniqueConstraint("code", name=op.f("uq_offers_code")),
+        sa.UniqueConstraint("conversation", "client_id", name=op.f("uq_offers_conversation")),
+    )
+    for name, columns in (
+        ("conversation", ["conversation", "id"]),
+        ("visitor", ["site", "visitor"]),
+        ("coupon_key", ["site", "coupon_key"]),
+        ("order", ["order"]),
+        ("made", ["site", "made_at"]),
+        ("written", ["written", "id"]),
+    ):
+        op.create_index(f"ix_offers_{name}", "offers", columns, unique=False)
+    op.create_table(
+        "coupon_codes",
+        sa.Column("id", row_number(), nullable=False),
+        sa.Column("site", text_of(64), nullable=False),
+        sa.Column("coupon", text_of(64), nullable=False),
+        sa.Column("code", text_of(100), nullable=False),
+        sa.Column("offer", text_of(32), nullable=True),
+        sa.Column("added_at", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_coupon_codes")),
+        sa.UniqueConstraint("site", "code", name=op.f("uq_coupon_codes_site")),
+    )
+    op.create_index("ix_coupon_codes_free", "coupon_codes", ["site", "coupon", "offer", "id"], unique=False)
+
+
 def _rest() -> None:
     """What needs a person, and the probe."""
     op.create_table(
@@ -873,6 +931,10 @@ _NUMBERING = {
         f"BEGIN {_NEXT.format('commission_entries')}; END",
         f"CREATE TRIGGER payouts_added AFTER INSERT ON payouts WHEN NEW.written = 0 "
         f"BEGIN {_NEXT.format('payouts')}; END",
+        f"CREATE TRIGGER offers_added AFTER INSERT ON offers WHEN NEW.written = 0 "
+        f"BEGIN {_NEXT.format('offers')}; END",
+        f"CREATE TRIGGER offers_changed AFTER UPDATE OF version ON offers "
+        f"BEGIN {_NEXT.format('offers')}; END",
     ),
     "postgresql": (
         """
@@ -901,6 +963,10 @@ _NUMBERING = {
         "CREATE TRIGGER commission_entries_added BEFORE INSERT ON commission_entries FOR EACH ROW "
         "WHEN (NEW.written = 0) EXECUTE FUNCTION clew_number()",
         "CREATE TRIGGER payouts_added BEFORE INSERT ON payouts FOR EACH ROW WHEN (NEW.written = 0) "
+        "EXECUTE FUNCTION clew_number()",
+        "CREATE TRIGGER offers_added BEFORE INSERT ON offers FOR EACH ROW WHEN (NEW.written = 0) "
+        "EXECUTE FUNCTION clew_number()",
+        "CREATE TRIGGER offers_changed BEFORE UPDATE OF version ON offers FOR EACH ROW "
         "EXECUTE FUNCTION clew_number()",
     ),
 }
