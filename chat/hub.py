@@ -1,21 +1,22 @@
 """Notifications for live streams inside one process.
 
-A stream reads the ledger, sends new messages, and waits here for a notification that there may be more. The
-hub carries no messages, since they are in the ledger; a repeated notification does no harm. Only signs
-(`signs.py`), which are kept nowhere, go through it. Streams do not
+A stream reads the ledger, sends new messages, and waits here for a notification that there may be more. A
+repeated notification does no harm. With news comes the message itself, so that a stream that has told the one
+before it needs not read; and signs (`signs.py`), which are kept nowhere, go through the hub. Streams do not
 poll: `stores/watch.py` detects what other processes write, for all streams at once.
 """
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
+from .model import News
 from .signs import Sign
 
 LISTENERS = 10_000
 GIVEN = 100
-"""Signs that a busy stream has waiting at most."""
+"""Signs, and news, that a busy stream has waiting at most."""
 
 
 class HubFullError(Exception):
@@ -61,6 +62,9 @@ class Listener:
         self._event = asyncio.Event()
         self._woken: set[str] = set()
         self._given: dict[tuple[str, str], Sign] = {}
+        self._news: list[News] = []
+        self.later: frozenset[str] = frozenset()
+        self.later_at = -math.inf  # until then notifications of these topics end no wait, but set `look_at`
         self.look_at = math.inf  # of the loop's clock: when the stream is to read also without a notification
         self.stopped = False
         self.closing = False  # by the server: the client is still connected, and should see a clean end
@@ -78,12 +82,29 @@ class Listener:
     def wake(self, topic: str) -> None:
         """End the wait, because of a topic."""
         self._woken.add(topic)
+        if topic in self.later and asyncio.get_running_loop().time() < self.later_at:
+            if self.look_at <= self.later_at:
+                return
+            self.look_at = self.later_at
         self._event.set()
 
     def taken(self) -> set[str]:
         """The topics of which there were notifications since the last call."""
         woken, self._woken = self._woken, set()
         return woken
+
+    def tell(self, topic: str, news: News) -> None:
+        """End the wait, because of a message of a topic."""
+        if news.previous is None or len(self._news) >= GIVEN:
+            self._woken.add(topic)
+        else:
+            self._news.append(news)
+        self._event.set()
+
+    def told(self) -> Sequence[News]:
+        """The messages that were told since the last call."""
+        told, self._news = self._news, []
+        return told
 
     def give(self, sign: Sign) -> None:
         """End the wait, because of a sign, which takes the place of an older one of its kind."""
@@ -122,6 +143,13 @@ class Hub:
         """Wake all listeners of `topic`."""
         for listener in self._topics.get(topic, ()):
             listener.wake(topic)
+
+    def tell(self, news: News) -> None:
+        """Tell the streams of its visitor, and of the desks that show its conversation, of a message."""
+        for topic in (visitor_topic(news.site, news.visitor), talk_topic(news.site, news.conversation)):
+            for listener in self._topics.get(topic, ()):
+                listener.tell(topic, news)
+        self.notify(desk_topic(news.site))
 
     def give(self, sign: Sign) -> None:
         """Give a sign to all listeners of its topic."""

@@ -71,17 +71,31 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class News:
+    """A message that was written, for streams. `previous` is the id of the one before it in its conversation,
+    0 for the first: who has told that one goes on with this one. None: not known."""
+
+    site: str
+    visitor: str
+    conversation: str
+    message: Message
+    previous: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Added:
     """The result of sending a message.
 
-    `created` is False if the same `client_id` was sent before; `message` is then the first one. `opened` is
-    True if this message started or reopened the conversation.
+    `previous` is the id of the one before it, None if that is not known. `created` is False if the same
+    `client_id` was sent before; `message` is then the first one. `opened` is True if this message started or
+    reopened the conversation.
     """
 
     conversation: Conversation
     message: Message
     created: bool
     opened: bool = False
+    previous: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

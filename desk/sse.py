@@ -13,7 +13,7 @@ from ..stores.errors import STORE_FAILURES
 from .guard import Refused, over, refusal
 
 # The shortest time after which proxies take a silent stream for dead is usually a minute.
-PING_SECONDS = 25.0
+PING_SECONDS = 50.0
 # How long a stream whose reader has gone may take to end by itself before it is cancelled.
 GRACE_SECONDS = 5.0
 
@@ -46,7 +46,7 @@ class EventStream(Response):
 
     `read` returns the events since its last call and may raise StreamEnd. `hold` takes a place under the
     limits for as long as the stream lives, and at most `most` streams (None: any number) listen to one
-    topic: the next is refused with 429. A comment is sent after 25 silent seconds, so that no proxy closes
+    topic: the next is refused with 429. A comment is sent after 50 silent seconds, so that no proxy closes
     the connection, and `retry` sets the browser's reconnection time. An idle stream does nothing else.
     """
 

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from ..chat.hub import Hub, desk_topic, talk_topic, visitor_topic
-from ..chat.model import Added, Conversation, Extra, Message, Sender
+from ..chat.model import Added, Conversation, Extra, Message, News, Sender
 from ..events.events import Events
 from ..referral.cookie import Known
 from ..referral.masking import one_line
@@ -166,9 +166,12 @@ class Conversations:
         if not after:
             # After the ledger was restored from a copy, the visitor's record may be newer.
             await self._talks.note(site, visitor)
+        return Transcript(conversation, messages, await self.shown(messages))
+
+    async def shown(self, messages: Sequence[Message]) -> Mapping[str, str]:
+        """The display names of the agents of messages."""
         names = {message.agent for message in messages if message.agent}
-        shown = await self._ledger.agents.shown(names) if names else {}
-        return Transcript(conversation, messages, shown)
+        return await self._ledger.agents.shown(names) if names else {}
 
     # -- the agent's side
 
@@ -234,7 +237,8 @@ class Conversations:
         await self._talks.note(conversation.site, conversation.visitor, talk)
         if not added.created:
             return
-        self._wake(conversation)
+        found = conversation
+        self._hub.tell(News(found.site, found.visitor, found.id, message, added.previous))
         if added.opened:
             self._notify(conversation, "open")
         if message.author == "visitor" and conversation.agent is None:

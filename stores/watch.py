@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
 
-from ..chat.hub import Hub, desk_topic, talk_topic, visit_topic, visitor_topic
+from ..chat.hub import Hub, desk_topic, visit_topic
 from ..postbacks.model import STUCK
 from ..referral.visitor import Visitor
 from .ledger.books import Ledger
@@ -156,11 +156,9 @@ class Watch:
                 is_at_end = self._tail.is_at_end
                 for one in written:
                     if one.visitor:  # else it is in another company's chat, and nobody knows whose it is
-                        self._fresh[one.site, one.visitor] = one.message
+                        self._fresh[one.site, one.visitor] = one.message.id
                     if notify:
-                        self._hub.notify(visitor_topic(one.site, one.visitor))
-                        self._hub.notify(talk_topic(one.site, one.conversation))
-                        self._hub.notify(desk_topic(one.site))
+                        self._hub.tell(one)
 
     def visits_are_back(self) -> None:
         """The visit store has failed, and answers again. It may have lost what was written last, and then

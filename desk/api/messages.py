@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from ...chat.hub import Listener, presence_topic, visitor_topic
-from ...chat.model import Conversation
+from ...chat.model import Conversation, Message
 from ...referral.cookie import Known, new_visitor_id
 from ...service.attention import PREVIEW_LENGTH
 from ...service.conversations import BlockedError, MessageError, VisitorMessage
@@ -130,16 +130,24 @@ async def _stream(request: Request, at: RequestContext) -> Response:
         parts = [passing(sign.kind, json.dumps(sign.data)) for sign in listener.given()]
         if first and talk is not None and talk.agent_saw:
             parts.insert(0, passing("seen", json.dumps({"message": talk.agent_saw})))
-        woken = listener.taken()
+        woken, said = listener.taken(), list[Message]()
+        for news in listener.told():
+            if talk is None or news.conversation != talk.id or news.previous is None or news.previous > after:
+                woken.add(visitor_topic(site, visitor))
+            elif news.message.id > after:
+                said.append(news.message)
+                after = news.message.id
+        names = await conversations.shown(said)
         if first or visitor_topic(site, visitor) in woken:
             found = await conversations.read(site, visitor, after)
-            talk = found.conversation
+            talk, names = found.conversation, {**names, **found.shown}
+            said += found.messages
             if found.messages:
                 after = found.messages[-1].id
             elif not first:
                 blocked = await _blocked(at, visitor)
-            # The message of an agent ends its typing, which was told before.
-            parts += [event("message", json.dumps(m.to_json(found.shown)), str(m.id)) for m in found.messages]
+        # The message of an agent ends its typing, which was told before.
+        parts += [event("message", json.dumps(m.to_json(names)), str(m.id)) for m in said]
         if first or woken:
             now = _online(at, talk), blocked
             if now != told:

@@ -115,7 +115,6 @@ class DeskReader:
         self._talks: frozenset[str] = frozenset(one.id for one in shown)
         self._topics = {talk_topic(one.site, one.id) for one in shown}
         self._session_at = -math.inf
-        self._told_at = -math.inf  # of the last `changed`
 
     @property
     def topics(self) -> Sequence[str]:
@@ -133,13 +132,24 @@ class DeskReader:
             await self._require_session()
             self._session_at, woken = clock(), woken | {desk_topic(self._at.site.name)}
         events = [passing(sign.kind, json.dumps(sign.data)) for sign in listener.given()]
+        for news in listener.told():
+            if self._told.has(news.conversation, news.message.id):
+                continue
+            if news.previous is not None and self._told.has(news.conversation, news.previous):
+                events.append(self._tell(news.conversation, news.message))
+            else:
+                woken |= self._topics
         events += await self._messages() if woken & self._topics else []
         if woken - self._topics or clock() >= listener.look_at:
-            if (wait := self._told_at + GAP_SECONDS - clock()) > 0:
-                listener.look_at = min(listener.look_at, clock() + wait)
+            if clock() < listener.later_at:
+                listener.look_at = min(listener.look_at, listener.later_at)
                 return events
-            events += await self._changes(listener)
+            changes = await self._changes(listener)
+            events += changes
             listener.look_at = clock() + LOOK_SECONDS
+            # In a busy hour each message wakes all desks: they look once for many.
+            listener.later = frozenset(listener.topics - self._topics)
+            listener.later_at = clock() + (GAP_SECONDS if changes else GAP_SECONDS / 10)
         return events
 
     async def _require_session(self) -> None:
@@ -156,10 +166,13 @@ class DeskReader:
         events = []
         for conversation, message in found:
             if not self._told.has(conversation, message.id):
-                self._told.tell(conversation, message.id)
-                events.append(event("message", json.dumps(_message(conversation, message)), self._id))
+                events.append(self._tell(conversation, message))
         self._told.all_to(settled)
         return events
+
+    def _tell(self, conversation: str, message: Message) -> bytes:
+        self._told.tell(conversation, message.id)
+        return event("message", json.dumps(_message(conversation, message)), self._id)
 
     async def _changes(self, listener: Listener) -> list[bytes]:
         events = await self._messages() if await self._follow(listener) else []
@@ -167,7 +180,6 @@ class DeskReader:
         self._mark = await _inbox_stamp(self._at), await _page_stamp(self._at, conversation)
         names = [name for name, old, new in zip(PARTS, before, self._mark, strict=True) if old != new]
         if names:
-            self._told_at = asyncio.get_running_loop().time()
             events.append(event("changed", json.dumps(names), self._id))
         return events
 

@@ -22,7 +22,7 @@ from sqlalchemy import (
     update,
 )
 
-from ...chat.model import Added, Author, Conversation, Extra, Message, Sender
+from ...chat.model import Added, Author, Conversation, Extra, Message, News, Sender
 from ...referral.visitor import Talk
 from .connection import Connection, executing
 from .database import Database
@@ -110,8 +110,12 @@ _FOLLOWING = Prepared(
     .order_by(messages.c.id)
     .limit(bindparam("limit", type_=Integer))
 )
+NEWS = [
+    *MESSAGE,
+    *(messages.c.previous, messages.c.conversation, conversations.c.site, conversations.c.visitor),
+]
 LATER = Prepared(
-    select(messages.c.id, conversations.c.site, conversations.c.visitor, messages.c.conversation)
+    select(*NEWS)
     .join(conversations, conversations.c.id == messages.c.conversation)
     .where(messages.c.id > bindparam("after"))
     .order_by(messages.c.id)
@@ -134,10 +138,20 @@ _ELSEWHERE = Prepared(
     .order_by(conversations.c.updated_at.desc())
     .limit(1)
 )
+# Its conversation is locked by now, so that the one before it is committed.
+_EARLIER = messages.alias("earlier")
+_PREVIOUS = (
+    select(func.coalesce(func.max(_EARLIER.c.id), 0))
+    .where(_EARLIER.c.conversation == bindparam("conversation"))
+    .scalar_subquery()
+)
 _ADD = Prepared(
     insert(messages)
-    .values(values_of([column for column in messages.c if column.name != "id"]))
-    .returning(messages.c.id)
+    .values(
+        **values_of([column for column in messages.c if column.name not in ("id", "previous")]),
+        previous=_PREVIOUS,
+    )
+    .returning(messages.c.id, messages.c.previous)
 )
 _OF_AGENT = Prepared(
     select(conversations.c.id)
@@ -285,14 +299,13 @@ class Conversations:
             if found is None:
                 # Nothing is locked yet. Of several first messages one begins the conversation.
                 await tx.lock(f"talk {site} {visitor}")
-                repeat = (await tx.execute(_REPEAT, whose | {"client_id": client_id})).first()
-                if repeat is not None:
-                    first = message_of(repeat[1:])
-                    return Added(await _found(tx, site, repeat.conversation), first, created=False)
                 # Locked, so that the numbers of the new one's messages are higher than all of this one.
                 found = await _latest(tx, site, visitor, lock=True)
-            elif (repeated := await _sent(tx, found, client_id)) is not None:
-                return Added(found, repeated, created=False)
+            repeat = (await tx.execute(_REPEAT, whose | {"client_id": client_id})).first()
+            if repeat is not None:
+                first, where = message_of(repeat[1:]), await _get(tx, site, repeat.conversation)
+                assert where is not None
+                return Added(where, first, created=False)
             opened = found is None or found.state == "closed"
             if found is None or (opened and now - found.updated_at > REOPEN_SECONDS):
                 opening()
@@ -301,13 +314,13 @@ class Conversations:
                 )
                 row = {c.name: getattr(found, c.name) for c in CONVERSATION}
                 await tx.execute(insert(conversations).values(**row, said=0))
-            message = await _add(tx, found, "visitor", None, text, client_id, now, extra)
+            message, previous = await _add(tx, found, "visitor", None, text, client_id, now, extra)
             change: dict[str, Any] = {"key": found.id, "updated_at": now, "last": message.id}
             change |= {"partner": sender.partner, "page": sender.page, "client": sender.client}
             found = conversation_of((await tx.execute(_VISITOR_SAID, change)).first())
             if opened:
                 await log(tx, Done("opened", site, found.id, agent=found.agent, at=now))
-            return Added(found, message, created=True, opened=opened)
+            return Added(found, message, created=True, opened=opened, previous=previous)
 
         return await self._db.transact(work)
 
@@ -443,7 +456,7 @@ class Conversations:
             opened, before = found.state == "closed", found.agent
             if not opened and before not in (None, agent, over):
                 raise HeldError(str(before))
-            message = await _add(tx, found, "agent", agent, text, client_id, now, extra)
+            message, previous = await _add(tx, found, "agent", agent, text, client_id, now, extra)
             change: dict[str, Any] = {"key": found.id, "updated_at": now, "last": message.id, "agent": agent}
             found = conversation_of((await tx.execute(_AGENT_SAID, change)).first())
             if opened or before != agent:
@@ -459,7 +472,7 @@ class Conversations:
                         at=now,
                     ),
                 )
-            return Added(found, message, created=True, opened=opened)
+            return Added(found, message, created=True, opened=opened, previous=previous)
 
         return await self._db.transact(work)
 
@@ -565,6 +578,11 @@ class Conversations:
         return written_in((await self._db.query(executing(LATER, {"after": message}))).all())
 
 
+def news_of(row: Any) -> News:
+    """The message in a row of `NEWS`."""
+    return News(row.site, row.visitor, row.conversation, message_of(row[: len(MESSAGE)]), row.previous)
+
+
 def written_in(rows: Sequence[Any]) -> Sequence[Written]:
     """The conversations of rows of `LATER`, each once, in the order of its last one."""
     newest = {row.conversation: row for row in rows}
@@ -667,16 +685,17 @@ async def _add(
     client_id: str | None,
     now: float,
     extra: Extra | None = None,
-) -> Message:
+) -> tuple[Message, int]:
+    """A message, and the id of the one before it."""
     row: dict[str, Any] = {"conversation": conversation.id, "author": author, "agent": agent, "text": text}
     kind, data = (None, None) if extra is None else (extra.kind, json.dumps(extra.data))
     row |= {"client_id": client_id, "at": now, "kind": kind, "extra": data}
-    number = (await tx.execute(_ADD, row)).scalar()
+    added = (await tx.execute(_ADD, row)).first()
     if extra is not None and extra.kind == "file":
         own = update(files).where(files.c.id == extra.data["id"], files.c.site == conversation.site)
-        await tx.execute(own.values(conversation=conversation.id, message=number))
+        await tx.execute(own.values(conversation=conversation.id, message=added.id))
     await tx.announce()
-    return Message(number, author, agent, text, now, kind, data)
+    return Message(added.id, author, agent, text, now, kind, data), added.previous
 
 
 async def _touch(tx: Connection, conversation: Conversation, now: float, **changes: object) -> Conversation:
@@ -692,7 +711,7 @@ async def _touch(tx: Connection, conversation: Conversation, now: float, **chang
 async def _close(tx: Connection, found: Conversation, now: float, note: Note) -> Conversation:
     changes: dict[str, object] = {"state": "closed", "waiting_since": None}
     if (text := note(found)) is not None:
-        changes["last"] = (await _add(tx, found, "system", None, text, None, now)).id
+        changes["last"] = (await _add(tx, found, "system", None, text, None, now))[0].id
     return await _touch(tx, found, now, **changes)
 
 

@@ -476,6 +476,9 @@ messages = Table(
     # What it is beside a text (a file, say), and that as JSON; NULL: a text alone.
     Column("kind", text_of(10)),
     Column("extra", text_of()),
+    # The one before it in its conversation, 0 for the first: who has that one misses nothing in between.
+    # NULL: unknown.
+    Column("previous", row_number()),
     UniqueConstraint("conversation", "client_id"),
     Index("ix_messages_conversation", "conversation", "id"),
     Index("ix_messages_at", "at"),

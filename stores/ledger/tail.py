@@ -19,8 +19,9 @@ from sqlalchemy import BigInteger, bindparam, func, select, true
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
+from ...chat.model import News
 from .connection import executing
-from .conversations import LATER, PAGE, Written, written_in
+from .conversations import LATER, NEWS, PAGE, news_of
 from .database import Database
 from .prepared import Prepared
 from .schema import conversations, messages
@@ -68,7 +69,7 @@ def _shown(count: int) -> Prepared:
     numbers = [bindparam(f"missed{place}", type_=messages.c.id.type) for place in range(count)]
     running = select(lowest_running().label("lowest"), next_to_run().label("next")).subquery()
     there = (
-        select(messages.c.id, conversations.c.site, conversations.c.visitor, messages.c.conversation)
+        select(*NEWS)
         .join(conversations, conversations.c.id == messages.c.conversation)
         .where(messages.c.id.in_(numbers))
         .subquery()
@@ -144,7 +145,7 @@ class Tail:
         numbers.begin(newest, [row.id for row in await self._db.query(executing(last))])
         self._numbers, self.is_begun = numbers, True
 
-    async def read(self) -> Sequence[Written]:
+    async def read(self) -> Sequence[News]:
         """What was written since: at most 500 messages, and late ones."""
         if not self.is_begun:
             await self.begin()
@@ -152,7 +153,7 @@ class Tail:
         rows = (await self._db.query(executing(LATER, {"after": self.newest}))).all()
         self._numbers.see([row.id for row in rows])
         self.is_at_end = len(rows) < PAGE
-        return written_in([*late, *rows])
+        return [news_of(row) for row in (*late, *rows)]
 
     async def _late(self) -> Sequence[Any]:
         """Those that were missed, and are there now."""

@@ -3,7 +3,8 @@
 import asyncio
 
 import pytest
-from clew.chat.hub import Hub, HubFullError, desk_topic, visitor_topic
+from clew.chat.hub import GIVEN, Hub, HubFullError, desk_topic, talk_topic, visitor_topic
+from clew.chat.model import Message, News
 
 
 async def test_a_notification_wakes_all_listeners_of_its_topic_and_no_others() -> None:
@@ -106,3 +107,47 @@ async def test_a_listener_of_a_site_that_was_removed_is_stopped_from_the_beginni
 def test_topics_of_sites_and_visitors_are_apart() -> None:
     topics = {desk_topic("a"), desk_topic("b"), visitor_topic("a", "v"), visitor_topic("b", "v")}
     assert len(topics) == 4
+
+
+def news(number: int, previous: int | None) -> News:
+    return News("shop", "anna", "c1", Message(number, "visitor", None, "hello", 1.0), previous)
+
+
+async def test_news_reach_the_visitor_and_the_desks_that_show_the_conversation() -> None:
+    hub, topics = Hub(), (visitor_topic("shop", "anna"), talk_topic("shop", "c1"), desk_topic("shop"))
+    with hub.listen(topics[0]) as visitor, hub.listen(topics[2], None, topics[1]) as desk:
+        with hub.listen(topics[2]) as other:
+            hub.tell(news(2, 1))
+            assert [len(each.told()) for each in (visitor, desk, other)] == [1, 1, 0]
+            assert [each.taken() for each in (visitor, desk, other)] == [set(), {topics[2]}, {topics[2]}]
+        assert visitor.told() == []
+
+
+async def test_a_stream_that_is_told_too_much_or_not_what_came_before_reads() -> None:
+    hub, topic = Hub(), visitor_topic("shop", "anna")
+    with hub.listen(topic) as busy, hub.listen(topic) as unsure:
+        for number in range(1, GIVEN + 10):
+            hub.tell(news(number, number - 1))
+        unsure.told()
+        unsure.taken()
+        hub.tell(news(GIVEN + 10, None))
+        assert len(busy.told()) == GIVEN
+        assert busy.taken() == {topic} == unsure.taken()
+
+
+async def test_topics_that_can_wait_end_a_wait_once() -> None:
+    hub, clock = Hub(), asyncio.get_running_loop().time
+    with hub.listen("now", None, "later") as listener:
+        listener.later, listener.later_at = frozenset({"later"}), clock() + 3600
+        hub.notify("later")
+        assert await listener.wait(30) is True
+        # The stream waits until then.
+        assert listener.look_at == listener.later_at
+        hub.notify("later")
+        assert await listener.wait(0.001) is False
+        assert listener.taken() == {"later"}
+        hub.notify("now")
+        assert await listener.wait(30) is True
+        listener.later_at = clock()
+        hub.notify("later")
+        assert await listener.wait(30) is True

@@ -11,7 +11,8 @@ from typing import Any
 import httpx2
 import pytest
 import pytest_asyncio
-from clew.chat.hub import desk_topic
+from clew.chat.hub import Listener, desk_topic, visitor_topic
+from clew.chat.model import Message, News
 from clew.orders.doubt import Doubt
 from clew.orders.model import OrderSeen
 from clew.postbacks.model import Report
@@ -112,10 +113,13 @@ async def test_writes_of_another_process_wake_only_the_streams_concerned(
         lives = await streams(desk, tabs, visitors)
         await first_look(desk, monkeypatch, 10)
         read = Counted(monkeypatch, desk.conversations, "visitor_messages")
+        told = Counted(monkeypatch, Listener, "tell")
         await write(elsewhere, "from elsewhere", visitors[3])
         await desk.service.watch.look()
         assert json.loads((await anext(lives[3]))["data"])["text"] == "from elsewhere"
-        assert {call[1] for call in read.calls} == {visitors[3]}
+        assert {topic for _, topic, _ in told.calls} == {visitor_topic("shop", visitors[3])}
+        # It has told the message before, so it need not read.
+        assert read.calls == []
 
 
 async def test_messages_from_before_the_first_check_are_not_missed(
@@ -281,3 +285,27 @@ async def test_commits_count_as_changes_and_reads_do_not(desk: DeskServer, elsew
     await write(desk.conversations, "here")
     assert await db.changed() is True
     assert await db.changed() is False
+
+
+async def test_a_stream_tells_what_it_is_told_and_reads_what_it_was_not_told(desk: DeskServer) -> None:
+    """Once each, and in their order: also where a message is told before the one that came before it."""
+
+    def message(number: int, text: str, previous: int) -> None:
+        news = News("shop", VISITOR, talk, Message(number, "visitor", None, text, 1.0), previous)
+        desk.service.hub.tell(news)
+
+    async with AsyncExitStack() as tabs:
+        (live,) = await streams(desk, tabs, [VISITOR])
+        found, said = await desk.conversations.visitor_messages("shop", VISITOR)
+        assert found is not None
+        talk, first = found.id, said[0].id
+        message(first, "again", 0)
+        message(first + 1, "two", first)
+        message(first + 1, "again", first)
+        assert json.loads((await anext(live))["data"])["text"] == "two"
+        # Nobody told of the third, which the ledger has.
+        await write(desk.conversations, "two")
+        await write(desk.conversations, "three")
+        await write(desk.conversations, "four")
+        message(first + 3, "four", first + 2)
+        assert [json.loads((await anext(live))["data"])["text"] for _ in range(2)] == ["three", "four"]

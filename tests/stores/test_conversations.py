@@ -11,6 +11,9 @@ from clew.referral.visitor import Talk
 from clew.stores.ledger.conversations import REOPEN_SECONDS, Conversations, NoConversationError
 from clew.stores.ledger.engines import database_at
 from clew.stores.ledger.inbox import Inbox
+from clew.stores.ledger.schema import conversations, messages
+from clew.stores.ledger.tail import Tail
+from sqlalchemy import func, select
 from talks import open_by_agent, open_conversation
 
 NOW = 1_700_000_000.0
@@ -365,3 +368,44 @@ async def test_those_who_ask_for_the_version_together_share_readings_that_began_
         assert await first not in {await task for task in later}
     assert reading.empty()
     assert held == []
+
+
+async def test_each_message_names_the_one_before_it_in_its_conversation(books: Conversations) -> None:
+    """A stream that has told that one goes on without reading; so the chain is whole, whoever writes."""
+    tail = Tail(books._db)
+    await tail.begin()
+    first = await write(books, "one")
+    await write(books, "other", visitor="otto")
+    assert (await write(books, "one")).created is False
+    await answer(books, first, "two", at=NOW + 1)
+    await books.close("shop", first.conversation.id, NOW + 2, lambda found: "closed")
+    await write(books, "three", at=NOW + 3)
+    await books.close_many("shop", NOW + 4, ids=[first.conversation.id], note=lambda found: "closed")
+    second = await write(books, "four", at=NOW + 5 + REOPEN_SECONDS)
+    await books.add_elsewhere("shop", "anna", "crisp", "x1", language="de", now=NOW)
+    told = await tail.read()
+    chains: dict[str, list[tuple[int | None, int]]] = {}
+    for news in told:
+        chains.setdefault(news.conversation, []).append((news.previous, news.message.id))
+    assert len(chains[first.conversation.id]) == 5
+    assert second.conversation.id != first.conversation.id
+    for chain in chains.values():
+        assert [previous for previous, _ in chain] == [0, *(number for _, number in chain[:-1])]
+    assert (second.previous, first.previous) == (0, 0)
+
+
+async def test_the_newest_message_is_noted_with_its_conversation(books: Conversations) -> None:
+    """What comes next is told to follow it."""
+    first = await write(books, "one")
+    steps = [
+        lambda: write(books, "two", at=NOW + 1),
+        lambda: answer(books, first, "three", at=NOW + 2),
+        lambda: books.close("shop", first.conversation.id, NOW + 3, lambda found: "closed"),
+        lambda: write(books, "four", at=NOW + 4),
+        lambda: books.close_many("shop", NOW + 5, ids=[first.conversation.id], note=lambda found: "closed"),
+    ]
+    for step in steps:
+        await step()
+        async with books._db.read() as connection:
+            noted = await connection.scalar(select(conversations.c.last))
+            assert noted == await connection.scalar(select(func.max(messages.c.id)))

@@ -97,6 +97,7 @@ def _conversations() -> None:
         sa.Column("at", sa.Float(), nullable=False),
         sa.Column("kind", text_of(10), nullable=True),
         sa.Column("extra", text_of(), nullable=True),
+        sa.Column("previous", row_number(), nullable=True),
         sa.ForeignKeyConstraint(
             ["conversation"], ["conversations.id"], name=op.f("fk_messages_conversation_conversations")
         ),
