@@ -15,6 +15,7 @@ from ..chat.told import Line, Present, Told, Understood, UnreadableError, event_
 from ..chat.webhooks import ProviderWebhook
 from ..events.events import Events
 from ..orders.signatures import SignatureError, check_signature
+from ..referral.carrier import Carrier
 from ..referral.visitor import Talked, Visitor
 from ..settings.model import Settings
 from ..stores.ledger.books import Ledger
@@ -44,6 +45,10 @@ AHEAD: Final = 60.0
 """Seconds by which a provider's clock may be ahead of ours."""
 
 TOKENS: Final = 20
+TRIED: Final = 3
+OTHERS: Final = 100
+"""Tokens in one webhook, those that are tried for other sites, and these sites: a few milliseconds."""
+
 _TOKEN: Final = re2.compile(rb"clw1_[A-Za-z0-9_-]{24,120}")
 
 Result = Literal["talk", "order", "ignored", "unread"]
@@ -158,6 +163,9 @@ class ProviderHooks:
                 return heeded
         result: Result = "ignored"
         summary: dict[str, Any] = {}
+        if said and self._elsewhere(site, call.body):
+            await self._note(site, name, event, "ignored", {})
+            return Heeded(200, "ignored", "it is about another site's visitor", webhook.answer or None)
         token = self._token(site, call.body) if said else None
         for one in said:
             if isinstance(one, Present):
@@ -260,6 +268,21 @@ class ProviderHooks:
         texts = [found.group(0).decode("ascii") for found in islice(_TOKEN.finditer(body), TOKENS)]
         visitors = {visitor for text in dict.fromkeys(texts) if (visitor := site.carrier.open(text))}
         return visitors.pop() if len(visitors) == 1 else None
+
+    def _elsewhere(self, site: SiteRuntime, body: bytes) -> bool:
+        """Whether a webhook has a token of another site with the same provider, and none of this one. Two
+        sites may have one account: its webhooks come to both, and one order is not to be recorded twice."""
+        texts = [found.group(0).decode("ascii") for found in islice(_TOKEN.finditer(body), TOKENS)]
+        if not texts or any(site.carrier.open(text) is not None for text in texts):
+            return False
+        settings, provider = self._settings(), site.settings.chat.provider
+        previous = [one.get_secret_value() for one in settings.previous_secrets]
+        same = (one.name for one in settings.sites if one.chat.provider == provider and one.name != site.name)
+        for name in islice(same, OTHERS):
+            carrier = Carrier(settings.secret.get_secret_value(), previous, name)
+            if any(carrier.open(text) is not None for text in texts[:TRIED]):
+                return True
+        return False
 
     async def _visitor(self, site: SiteRuntime, visitor: str) -> Visitor | None:
         try:

@@ -63,7 +63,7 @@ async def _page(
 async def require_password(at: RequestContext, name: str, password: str) -> None:
     """Raise Refused unless it is the agent's password: whoever finds an open desk must not take the account
     over. Wrong ones count as at the login."""
-    own = own_limit(at, name)
+    own = own_limit(name)
     try:
         at.take("logins", own=own)
         verified = await at.service.ledger.agents.verify(name, password, at.chosen)

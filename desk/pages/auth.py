@@ -291,7 +291,7 @@ async def enter(door: Door, request: Request, at: RequestContext) -> Response:
     if not same(fields.get("csrf", ""), request.cookies.get(door.form, "")):
         return _login_form(door, request, 403, said["old"], target)
     name, now, limits = fields.get("name", "").strip()[:64], at.service.clock.now(), at.service.limits
-    own = own_limit(at, name)
+    own = own_limit(name)
     try:
         # Counted before the password is checked, or many at once would all be free.
         at.take("logins", own=own)
@@ -320,9 +320,9 @@ async def enter(door: Door, request: Request, at: RequestContext) -> Response:
     return answer
 
 
-def own_limit(at: RequestContext, name: str) -> Own:
-    """The limit of wrong passwords under a name."""
-    return Own("name", f"{at.site.name}/{name}", NAME_RATE)
+def own_limit(name: str) -> Own:
+    """The limit of wrong passwords under a name, whichever of the sites they are tried at."""
+    return Own("name", name, NAME_RATE)
 
 
 async def tell(request: Request, agent: str | None, *, accepted: bool, how: str = "password") -> None:

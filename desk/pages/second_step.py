@@ -103,7 +103,7 @@ async def code(request: Request, at: RequestContext) -> Response:
     if token is None:
         return _again(request, target)
     await tell(request, agent, accepted=True, how="recovery code" if found.recovery else "code")
-    limits, own = at.service.limits, own_limit(at, agent)
+    limits, own = at.service.limits, own_limit(agent)
     # Once for the password, once for the code.
     limits.give_back("logins", at.site.name, at.origin.client, own=own)
     limits.give_back("logins", at.site.name, at.origin.client)

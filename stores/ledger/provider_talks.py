@@ -9,7 +9,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
-from sqlalchemy import ColumnElement, and_, case, delete, exists, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    and_,
+    case,
+    delete,
+    exists,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 
 from ...chat.model import Author, Conversation, Sender
 from ...chat.told import Line
@@ -172,7 +184,8 @@ class ProviderTalks:
         known = or_(_S.kind == "agent", and_(_S.kind == "page", _S.at > now - PAGE_SECONDS))
         late = and_(_S.kind == "agent", _S.at <= now - AGENT_SECONDS)
         state = case((late, "offline"), else_=_S.state).label("state")
-        query = select(_S.site, _S.kind, state, func.count()).where(known)
+        # In the words of the index: there is a code for each visitor who has opened the chat.
+        query = select(_S.site, _S.kind, state, func.count()).where(known, _S.state != literal_column("''"))
         async with self._db.read() as connection:
             rows = (await connection.execute(query.group_by(_S.site, _S.kind, state))).all()
         counts = {(row[0], row[1], row[2]): int(row[3]) for row in rows}

@@ -37,6 +37,9 @@ metadata = MetaData(
 # Most orders have no coupon, and are reported by others than a browser.
 _COUPON = text("coupon IS NOT NULL")
 _BROWSER = text("source = 'browser'")
+# Most come from no conversation, and most states are of codes, which have none.
+_IN_TALK = text("conversation IS NOT NULL")
+_PRESENCE = text("state <> ''")
 
 
 # What the sightings of an order come to (`orders/history.py`): computed again with each sighting.
@@ -82,6 +85,12 @@ orders = Table(
     Index(
         "ix_orders_browser", "site", "placed_at", sqlite_where=_BROWSER, postgresql_where=_BROWSER
     ),  # `amounts.py`
+    Index(
+        "ix_orders_conversation",
+        *("site", "conversation"),
+        sqlite_where=_IN_TALK,
+        postgresql_where=_IN_TALK,
+    ),
     Index("ix_orders_currency", "site", "currency", "id"),
     # All that sums and lists need, in the order of time: they do not read the rows (`totals.py`, `lists.py`).
     Index(
@@ -460,6 +469,12 @@ provider_states = Table(
     Column("at", Float, nullable=False),
     Index("ix_provider_states_at", "at"),
     Index("ix_provider_states_visitor", "site", "visitor"),
+    Index(
+        "ix_provider_states_presence",
+        *("site", "kind", "state", "at"),
+        sqlite_where=_PRESENCE,
+        postgresql_where=_PRESENCE,
+    ),
 )
 
 messages = Table(

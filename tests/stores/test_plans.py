@@ -6,12 +6,14 @@ statistics). With a million orders each of these took between half a second and 
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from clew.chat.told import Line
 from clew.orders.model import OrderSeen
 from clew.orders.sighting import Sighting
 from clew.postbacks.model import STATES
@@ -32,6 +34,7 @@ from clew.stores.ledger.outbox import Outbox
 from clew.stores.ledger.paces import Paces
 from clew.stores.ledger.payouts import Payouts
 from clew.stores.ledger.prepared import Compiled, Prepared
+from clew.stores.ledger.provider_talks import Heard, ProviderTalks
 from clew.stores.ledger.reports import OrderFilter, Reports
 from clew.stores.ledger.retention import Retention
 from clew.stores.ledger.stories import Stories
@@ -45,7 +48,8 @@ NOW = 1_800_000_000.0
 Ask = Callable[[Database], Awaitable[Any]]
 _ALL = re.compile(
     r"SCAN (orders|order_numbers|placements|sightings|decisions|shares|postbacks|attempts|conversations|"
-    r"messages|commissions|commission_entries|payouts)\b"
+    r"messages|commissions|commission_entries|payouts|provider_states)\b(?! USING COVERING INDEX "
+    r"ix_provider_states_presence)"
 )
 
 
@@ -127,6 +131,22 @@ async def story(db: Database) -> None:
     await Loose(db).near(known)
 
 
+async def provider_talk(db: Database) -> None:
+    """A conversation in a provider's chat of which a page told beforehand, and which gets its visitor."""
+    books = ProviderTalks(db)
+    heard = Heard(site="shop", provider="crisp", external="x", language="en", at=NOW)
+    line = Line("a", "visitor", None, "", NOW)
+    await books.hear(replace(heard, lines=[line], says="ended"))
+    await Conversations(db).add_elsewhere("shop", "v", "crisp", None, language="en", now=NOW)
+    await books.name_code("shop", "k7p2qx", "v", NOW)
+    assert await books.visitor_of_code("shop", "k7p2qx") == "v"
+    await books.set_present("shop", "agent", "ann", online=True, at=NOW)
+    kept = await books.hear(replace(heard, visitor="v", tied="code"))
+    assert kept.tied
+    await books.orders_of_nobody("shop", kept.conversation.id)
+    assert await books.find("shop", "crisp", "x") == await books.newest("shop", "crisp", "v")
+
+
 FOUND_BY_AN_INDEX: dict[str, Ask] = {
     "amounts": lambda db: Orders(db).amounts("shop", limit=50),
     "whom to forget": lambda db: forget(db, dry=True),
@@ -193,6 +213,9 @@ FOUND_BY_AN_INDEX: dict[str, Ask] = {
     "the same report": lambda db: Loose(db).add(REPORT, None),
     "orders of a report": lambda db: Loose(db).candidates(REPORT),
     "orders that a report may be of": lambda db: Loose(db).candidates(REPORT, sure=False),
+    "a talk in a provider's chat": provider_talk,
+    "such talks that run": lambda db: ProviderTalks(db).running(NOW),
+    "who is there": lambda db: ProviderTalks(db).present(NOW),
     "talk": lambda db: Conversations(db).talk("shop", "v"),
     "open ones of all sites": lambda db: Inbox(db).open_by_site(),
     "talked": lambda db: Conversations(db).visitor_talked("shop", "v", 0, NOW),
@@ -288,6 +311,14 @@ async def test_a_list_comes_from_an_index_in_its_order(db: Database, name: str) 
     reading = [step for step in steps if step.startswith("SEARCH orders")]
     assert reading == [f"SEARCH orders USING COVERING INDEX {WINDOWS[name]}"] * 2, steps
     assert not [step for step in steps if "TEMP B-TREE" in step], steps
+
+
+async def test_orders_of_a_conversation_are_found_by_it(db: Database) -> None:
+    """Not among all of the site, or all of nobody: a stranger's code, or an id that its page told, asks for
+    them."""
+    steps = [step for step in await plan(db, provider_talk) if " orders " in f"{step} "]
+    assert len(steps) == 2
+    assert all("ix_orders_conversation" in step for step in steps)
 
 
 async def test_a_full_scan_is_detected(db: Database) -> None:

@@ -154,6 +154,15 @@ def _provider_states() -> None:
     )
     op.create_index("ix_provider_states_at", "provider_states", ["at"], unique=False)
     op.create_index("ix_provider_states_visitor", "provider_states", ["site", "visitor"], unique=False)
+    presence = sa.text("state <> ''")
+    op.create_index(
+        "ix_provider_states_presence",
+        "provider_states",
+        ["site", "kind", "state", "at"],
+        unique=False,
+        sqlite_where=presence,
+        postgresql_where=presence,
+    )
 
 
 def _canned() -> None:
@@ -445,6 +454,15 @@ def _orders() -> None:
         unique=False,
         sqlite_where=browser,
         postgresql_where=browser,
+    )
+    in_talk = sa.text("conversation IS NOT NULL")
+    op.create_index(
+        "ix_orders_conversation",
+        "orders",
+        ["site", "conversation"],
+        unique=False,
+        sqlite_where=in_talk,
+        postgresql_where=in_talk,
     )
     op.create_index("ix_orders_currency", "orders", ["site", "currency", "id"], unique=False)
     summed = ["state", "channel", "currency", "total", "refunded", "decision", "merged_into"]

@@ -551,3 +551,22 @@ async def test_a_time_that_cannot_be_is_none(crisp: DeskServer, at: object) -> N
     await tell(crisp, sent("crisp", "message:send", said, now))
     ((began, last),) = await rows(crisp, "SELECT started_at, updated_at FROM conversations")
     assert now - 60 < began <= last < now + 300
+
+
+async def test_a_webhook_about_another_sites_visitor_is_ignored(tmp_path: Path) -> None:
+    """Two sites with one account get each other's webhooks: an order is that of its visitor's site."""
+    async with desk_server(tmp_path, more={"chat": chat_of("chatwoot")}) as desk:
+        settings = desk.service.settings
+        shop, other = settings.sites
+        theirs = desk.service.sites["other"].carrier.token(VISITOR)
+        hooks = talk("chatwoot", theirs, "/order 1001 59.90 EUR", time.time() - 10)
+        desk.service.settings = settings.model_copy(
+            update={"sites": [shop, other.model_copy(update={"chat": shop.chat})]}
+        )
+        for hook in hooks:
+            answer = await post(desk, hook)
+            assert (answer.status_code, answer.json()["result"]) == (200, "ignored")
+        assert await talks(desk) == []
+        assert await desk.service.ledger.orders.get("shop", "1001") is None
+        await tell(desk, *talk("chatwoot", token(desk), "/order 1001 59.90 EUR", time.time() - 10))
+        assert [line[0] for line in await talks(desk)] == [VISITOR]

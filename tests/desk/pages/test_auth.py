@@ -281,6 +281,17 @@ async def test_after_some_failures_a_name_has_to_wait_before_each_further_try(de
     assert (await login(client, "bo")).status_code == 303
 
 
+async def test_failures_at_all_sites_count_together(desk: DeskServer) -> None:
+    """Else who guesses has so many tries more as there are sites."""
+    for number, base in enumerate([SHOP, OTHER, SHOP, OTHER, SHOP]):
+        client = desk.client(base)
+        client.headers["x-test-client"] = f"198.51.{number}.7"
+        assert (await login(client, "bo", "wrong password")).status_code == 403
+    client = desk.client(OTHER)
+    client.headers["x-test-client"] = "198.51.99.7"
+    assert (await login(client, "bo", "wrong password")).status_code == 429
+
+
 async def test_nobody_locks_out_an_agent_who_has_logged_in_from_that_network(desk: DeskServer) -> None:
     """field E3: failing under a name costs nothing, so it must not be what keeps its owner out."""
     assert (await login(desk.client(), "bo")).status_code == 303
