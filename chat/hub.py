@@ -43,6 +43,11 @@ def visit_topic(site: str, visitor: str) -> str:
     return f"visit/{site}/{visitor}"
 
 
+def agent_topic(agent: str) -> str:
+    """The topic of an agent's desks, at whatever site: something was given to it, or taken."""
+    return f"agent//{agent}"
+
+
 def presence_topic(site: str) -> str:
     """The topic of visitors' streams: agents have come or gone."""
     return f"presence/{site}"

@@ -55,6 +55,19 @@ OFFER_EVENTS: Final[Mapping[str, str]] = {
     "offer.clicked": "The visitor followed it, for the first time.",
     "offer.ordered": "An order followed from it: `order_id`, by its coupon or its click (`followed_by`).",
 }
+TALK_EVENTS: Final[Mapping[str, str]] = {
+    "conversation.opened": "A conversation was opened, or opened again, by its visitor or an agent (`by`).",
+    "conversation.assigned": "A conversation was assigned to an agent.",
+    "conversation.taken": "An agent took a conversation, or took it over from another one (`before`).",
+    "conversation.transferred": "An agent gave a conversation to another one, or to a department.",
+    "conversation.released": "A conversation is for others, because its agent (`before`) has gone.",
+    "conversation.closed": "A conversation was closed.",
+    "conversation.blocked": "An agent blocked the visitor of a conversation for a time.",
+    "conversation.noted": "An agent added an internal note; its text comes only with `personal`.",
+}
+PRESENCE_EVENTS: Final[Mapping[str, str]] = {
+    "agent.presence": "An agent is available, away or at the end of a shift (`leaving`).",
+}
 TEST: Final = "webhook.test"
 TYPES: Final[Mapping[str, str]] = {
     **ORDER_EVENTS,
@@ -64,9 +77,11 @@ TYPES: Final[Mapping[str, str]] = {
     **HOLD_EVENTS,
     **PAYOUT_EVENTS,
     **OFFER_EVENTS,
+    **TALK_EVENTS,
+    **PRESENCE_EVENTS,
     TEST: "`clew webhooks test` was called.",
 }
-KINDS: Final = ("orders", "credits", "commissions", "postbacks", "holds", "payouts", "offers")
+KINDS: Final = ("orders", "credits", "commissions", "postbacks", "holds", "payouts", "offers", "talks")
 """The kinds of rows of which there are events: see `stores/ledger/export_rows.py`."""
 
 _WORDS: Final[Mapping[str, str]] = {"clawback": "amended", "locked": "settled"}
@@ -89,6 +104,7 @@ _OFFER = (
     *("offer", "label", "page", "cart", "coupon", "sent_at", "expires_at", "clicked_at", "order_id"),
     "followed_by",
 )
+_TALK = ("conversation", "by", "agent", "before", "department", "why")
 _PAYOUT = ("name", "partner", "period", "currency", "amount", "lines", "made_at")
 
 
@@ -136,6 +152,8 @@ def event_of(
         return Event(name, "payout.made", str(first["made_at"]), {"site": site, **data})
     if kind == "offers":
         return _offer_event(site, name, first, personal)
+    if kind == "talks":
+        return _talk_event(name, site, first, personal)
     if kind == "holds":
         word = "held" if first["state"] == "held" else "released"
         data = {key: first[key] for key in (*_POSTBACK, "hold")}
@@ -153,6 +171,17 @@ def _offer_event(site: str, name: str, row: Mapping[str, Any], personal: bool) -
     if personal:
         data |= {key: row[key] for key in _PERSONAL}
     return Event(name, f"offer.{word}", str(row["changed_at"]), {"site": site, **data})
+
+
+def _talk_event(name: str, site: str, row: Mapping[str, Any], personal: bool) -> Event:
+    if row["kind"] == "presence":
+        data = {"site": site, "agent": row["agent"], "presence": row["why"]}
+        return Event(name, "agent.presence", str(row["at"]), data)
+    word = "noted" if row["kind"] == "note" else row["kind"]
+    data = {"site": site, **{key: row[key] for key in _TALK}}
+    if personal:
+        data |= {"visitor": row["visitor"], "note": row["internal"]}
+    return Event(name, f"conversation.{word}", str(row["at"]), data)
 
 
 def _commission_word(row: Mapping[str, Any]) -> str | None:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final
 
-from ..chat.hub import Hub, desk_topic, presence_topic, talk_topic, visitor_topic
+from ..chat.hub import Hub, agent_topic, desk_topic, presence_topic, talk_topic, visitor_topic
 from ..chat.model import Conversation
 from ..events.events import Events
 from ..settings.model import Site
@@ -161,6 +161,8 @@ class DeskWork:
             self._hub.notify(talk_topic(one.site, one.id))
             self._hub.notify(desk_topic(one.site))
             self._hub.notify(visitor_topic(one.site, one.visitor))
+            if one.agent is not None:
+                self._hub.notify(agent_topic(one.agent))
 
     # -- presence and notes
 

@@ -137,7 +137,10 @@ class Publisher:
         if row.disabled_at is not None or row.next_at > self._now():
             return False
         # What other sites have written is nothing for it.
-        ends = {**self._first, **self._changed.get(row.site, {})}
+        ends = dict(self._first)
+        for site in ("", row.site):  # what concerns all sites, and its own
+            for kind, end in self._changed.get(site, {}).items():
+                ends[kind] = _further(ends[kind], end)
         return any(
             _further(row.cursors.get(kind), ends[kind]) != row.cursors.get(kind)
             or number_of(self._looked[kind]) - number_of(row.cursors.get(kind)) > FAR

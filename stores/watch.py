@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
 
-from ..chat.hub import Hub, desk_topic, visit_topic
+from ..chat.hub import Hub, agent_topic, desk_topic, talk_topic, visit_topic, visitor_topic
 from ..postbacks.model import STUCK
 from ..referral.visitor import Visitor
 from .ledger.books import Ledger
@@ -60,6 +60,7 @@ class Watch:
         self._unnoted: int | None = None
         self._kept = 0  # up to where we have told the store that its records tell of all
         self._asked = False
+        self._done: int | None = None  # the line of the desk's log up to which was looked
         self._missed = True  # streams may have missed a change
         self._glanced = False  # since the last look
         # Whose records may not tell yet of these messages, and the message after which that is so.
@@ -128,14 +129,14 @@ class Watch:
         await self._tell_written(notify=notify)
         await self._bring_up()
         await self._keep_noted(self._tail.settled)
+        await self._tell_done(notify=notify)
         # Whoever takes a conversation writes no message, nor does an order that is held.
         for gone in [site for site in self._versions if site not in self._sites]:
             del self._versions[gone]
         for site in self._sites:
             if hub.heard(desk_topic(site)):
                 waiting = await self._ledger.outbox.counts(site, STUCK)
-                done = await self._ledger.desk_log.newest()
-                version = await self._ledger.inbox.version(site), done, *waiting.values()
+                version = await self._ledger.inbox.version(site), *waiting.values()
                 if notify and self._versions.get(site) != version:
                     hub.notify(desk_topic(site))
                 self._versions[site] = version
@@ -144,6 +145,21 @@ class Watch:
     def settled(self) -> int:
         """The message up to which all were written that ever will be, as far as this process has read."""
         return self._tail.settled
+
+    async def _tell_done(self, *, notify: bool) -> None:
+        """Tell the streams what agents did since the last time."""
+        log, hub = self._ledger.desk_log, self._hub
+        if self._done is None:
+            self._done = await log.newest()
+        while lines := await log.after(self._done):
+            self._done = lines[-1].id
+            for one in lines if notify else ():
+                if one.conversation is not None:
+                    hub.notify(talk_topic(one.site, one.conversation))
+                    hub.notify(visitor_topic(one.site, one.visitor or ""))
+                    hub.notify(desk_topic(one.site))
+                for agent in {one.agent, one.before} - {None}:
+                    hub.notify(agent_topic(str(agent)))
 
     async def _tell_written(self, *, notify: bool = True) -> None:
         """Tell the streams of what was written since the last time."""

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pydantic import BaseModel, Field
 from starlette.requests import Request
@@ -137,6 +138,8 @@ async def _stream(request: Request, at: RequestContext) -> Response:
             elif news.message.id > after:
                 said.append(news.message)
                 after = news.message.id
+                if news.message.author == "agent":
+                    talk = replace(talk, agent=news.message.agent)
         names = await conversations.shown(said)
         if first or visitor_topic(site, visitor) in woken:
             found = await conversations.read(site, visitor, after)
@@ -148,7 +151,7 @@ async def _stream(request: Request, at: RequestContext) -> Response:
                 blocked = await _blocked(at, visitor)
         # The message of an agent ends its typing, which was told before.
         parts += [event("message", json.dumps(m.to_json(names)), str(m.id)) for m in said]
-        if first or woken:
+        if first or woken or said:
             now = _online(at, talk), blocked
             if now != told:
                 parts.append(passing("state", json.dumps({"online": now[0], "blocked": now[1]})))

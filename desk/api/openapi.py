@@ -21,6 +21,8 @@ from ...postbacks.outgoing import (
     ORDER_EVENTS,
     PAYOUT_EVENTS,
     POSTBACK_EVENTS,
+    PRESENCE_EVENTS,
+    TALK_EVENTS,
     TEST,
     TYPES,
 )
@@ -37,6 +39,8 @@ _EVENTS: Mapping[str, type[BaseModel]] = {
     **dict.fromkeys(COMMISSION_EVENTS, schemas.CommissionEvent),
     **dict.fromkeys(PAYOUT_EVENTS, schemas.PayoutEvent),
     **dict.fromkeys(OFFER_EVENTS, schemas.OfferEvent),
+    **dict.fromkeys(TALK_EVENTS, schemas.TalkEvent),
+    **dict.fromkeys(PRESENCE_EVENTS, schemas.PresenceEvent),
     TEST: schemas.TestEvent,
 }
 _TEMPLATE = "#/components/schemas/{model}"

@@ -305,6 +305,28 @@ class OfferEvent(Shape):
     followed_by: str | None
 
 
+class TalkEvent(Shape):
+    """`data` of the events about what is done with a conversation."""
+
+    site: str
+    conversation: str
+    by: str | None = Field(description="The agent who did it; null for the visitor or the program.")
+    agent: str | None = Field(description="Who has it now.")
+    before: str | None = Field(description="Who had it.")
+    department: str | None
+    why: str | None = Field(description="Of released: left or gone.")
+    visitor: str | None = Field(None, description="Only with `personal`.")
+    note: str | None = Field(None, description="The text of a note. Only with `personal`.")
+
+
+class PresenceEvent(Shape):
+    """`data` of agent.presence."""
+
+    site: str
+    agent: str
+    presence: str = Field(description="available, away or leaving.")
+
+
 class TestEvent(Shape):
     """`data` of webhook.test."""
 

@@ -21,7 +21,7 @@ from ...stores.watch import LIVE_SECONDS
 from ..context import RequestContext
 from .auth import AgentContext, agent_pairs, see_other, signed_in
 from .live import page_mark
-from .needs import needs
+from .needs import elsewhere, needs
 from .render import headers, page
 
 HUES = 8
@@ -86,6 +86,7 @@ async def common(context: AgentContext, number: int = 0, client: str | None = No
     return {
         "agent": context.session.agent,
         "csrf": context.session.csrf,
+        "elsewhere": await elsewhere(context),
         **await _listed(at, number, client),
     }
 
@@ -115,6 +116,7 @@ async def lines(request: Request, context: AgentContext) -> Response:
     at, current = context.at, request.query_params.get("current", "")[:64] or None
     place = _place(request)
     own: dict[str, Any] = {"agent": context.session.agent, "csrf": context.session.csrf}
+    own["elsewhere"] = await elsewhere(context)
     listed = await at.service.inboxes.of((at.site.name, *place), lambda: _listed(at, *place))
     return page(request, "lines.html", current=current, **own, **listed)
 

@@ -13,14 +13,14 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ...chat.hub import Listener, desk_topic, talk_topic, visit_topic
+from ...chat.hub import Listener, agent_topic, desk_topic, talk_topic, visit_topic
 from ...chat.model import Conversation, Message
 from ...stores.watch import visit_mark
 from ..context import RequestContext
 from ..guard import NO_STORE
 from ..sse import EventStream, StreamEnd, event, passing
 from .auth import AgentContext, agent_context, anyone, must_set_up, require_own_stream, require_role
-from .needs import needs_version
+from .needs import elsewhere, needs_version
 
 LOOK_SECONDS = 10.0
 # Each `changed` makes the page reload itself, so changes within a second are one event.
@@ -115,13 +115,14 @@ class DeskReader:
         self._talks: frozenset[str] = frozenset(one.id for one in shown)
         self._topics = {talk_topic(one.site, one.id) for one in shown}
         self._session_at = -math.inf
+        self._elsewhere: Mapping[str, int] | None = None
 
     @property
     def topics(self) -> Sequence[str]:
         """What it has to hear of, besides the desk's topic."""
         site = self._at.site.name
         visits = [visit_topic(site, one.visitor) for one in self._shown]
-        return [*visits, *self._topics]
+        return [agent_topic(self._context.session.agent), *visits, *self._topics]
 
     async def __call__(self, listener: Listener) -> Sequence[bytes]:
         """The events since the last call. Raises StreamEnd."""
@@ -179,6 +180,10 @@ class DeskReader:
         before, conversation = self._mark, self._shown[0].id if self._shown else None
         self._mark = await _inbox_stamp(self._at), await _page_stamp(self._at, conversation)
         names = [name for name, old, new in zip(PARTS, before, self._mark, strict=True) if old != new]
+        waits = await elsewhere(self._context)
+        if self._elsewhere not in (None, waits) and "inbox" not in names:
+            names.append("inbox")
+        self._elsewhere = waits
         if names:
             events.append(event("changed", json.dumps(names), self._id))
         return events

@@ -96,3 +96,12 @@ async def done(request: Request, context: AgentContext) -> Response:
 
 
 routes: list[BaseRoute] = [Route("/desk/needs", done, methods=["POST"])]
+
+
+async def elsewhere(context: AgentContext) -> Mapping[str, int]:
+    """How many conversations wait for the agent's answer at other sites, on the desk's own host; by site."""
+    at = context.at
+    if at.way is None:
+        return {}
+    found = await at.service.ledger.assignment.waiting_for(context.session.agent)
+    return {site: count for site, count in sorted(found.items()) if site != at.site.name}

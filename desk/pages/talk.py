@@ -87,4 +87,6 @@ def said_of(line: LogLine, me: str) -> str:
             return f"taken from {before}, who {'has left' if line.why == 'left' else 'is not there any more'}"
         case "closed":
             return f"closed by {by}" if by else "closed"
+        case "blocked":
+            return f"{by} blocked the visitor"
     return f"note by {by}"

@@ -8,16 +8,17 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, bindparam, exists, func, or_, select, update
 
 from ...chat.assignment import Person, Waiting, Way, assignments
 from ...chat.model import Conversation
 from .agents import present_now
-from .connection import Connection
+from .connection import Connection, executing
 from .conversations import CONVERSATION, OWN, NoConversationError, conversation_of, untaken
 from .database import Database
 from .desk_agents import PERSON, Colleague, colleague_of, write
 from .desk_log import Done, log
+from .prepared import Prepared
 from .roles import has_role
 from .schema import agents, conversations, desk_agents
 
@@ -25,6 +26,11 @@ AT_ONCE: Final = 50
 """Conversations that one transaction gives."""
 
 _C = conversations.c
+_WAITING_FOR = Prepared(
+    select(_C.site, func.count().label("count"))
+    .where(_C.agent == bindparam("agent"), _C.state == "open", OWN, _C.waiting_since.is_not(None))
+    .group_by(_C.site)
+)
 _LOCK: Final = "assignment"
 
 
@@ -61,6 +67,11 @@ class Assignment:
         """The sites at which a conversation waits that nobody has."""
         async with self._db.read() as connection:
             return [row[0] for row in await connection.execute(select(_C.site).where(untaken()).distinct())]
+
+    async def waiting_for(self, agent: str) -> Mapping[str, int]:
+        """How many conversations of an agent wait for its answer, by site."""
+        rows = await self._db.query(executing(_WAITING_FOR, {"agent": agent}))
+        return {row.site: row.count for row in rows}
 
     async def assign(self, site: str, terms: Terms, now: float) -> Assigned:
         """Give waiting conversations of a site to those who can take them."""
@@ -126,9 +137,10 @@ class Assignment:
             if agent is not None:
                 await _require_place(tx, site, terms, now, agent)
                 await _given(tx, agent, now)
-            values: dict[str, Any] = {"agent": agent}
+            # Whoever gets it has to do something, also if the visitor was answered before.
+            values: dict[str, Any] = {"agent": agent, "waiting_since": func.coalesce(_C.waiting_since, now)}
             if agent is None:
-                values |= {"department": department, "waiting_since": func.coalesce(_C.waiting_since, now)}
+                values["department"] = department
             found = await _give(tx, before.id, now, **values)
             told = {"by": by, "agent": agent, "before": before.agent, "department": department}
             await log(tx, Done("transferred", site, before.id, **told, text=note or None, at=now))

@@ -8,6 +8,7 @@ from sqlalchemy import bindparam, delete, func, insert, or_, select, update
 
 from .connection import Connection, executing
 from .database import Database
+from .desk_log import Done, log
 from .prepared import Prepared
 from .schema import blocks, conversations
 
@@ -103,6 +104,7 @@ class Blocks:
             of_talk = select(conversations.c.client).where(conversations.c.id == conversation)
             client = await tx.scalar(of_talk) if network else None
             await tx.execute(insert(blocks).values(**row, client=client))
+            await log(tx, Done("blocked", site, conversation, by=by, at=now))
 
         await self._db.transact(work)
 

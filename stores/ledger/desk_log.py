@@ -13,9 +13,11 @@ from sqlalchemy import Integer, bindparam, delete, func, insert, select
 from .connection import Connection, executing
 from .database import Database
 from .prepared import Prepared, values_of
-from .schema import desk_log
+from .schema import conversations, desk_log
 
-Kind = Literal["opened", "assigned", "taken", "transferred", "released", "closed", "note", "presence"]
+Kind = Literal[
+    "opened", "assigned", "taken", "transferred", "released", "closed", "blocked", "note", "presence"
+]
 
 SHOWN: Final = 100
 _C = desk_log.c
@@ -29,6 +31,13 @@ _OF = Prepared(
 )
 
 
+_AFTER = Prepared(
+    select(_C.id, _C.site, _C.conversation, conversations.c.visitor, _C.agent, _C.before)
+    .outerjoin_from(desk_log, conversations, conversations.c.id == _C.conversation)
+    .where(_C.id > bindparam("after"))
+    .order_by(_C.id)
+    .limit(SHOWN)
+)
 _NEWEST = Prepared(select(func.max(_C.id).label("newest")))
 
 
@@ -63,6 +72,18 @@ class LogLine:
     at: float
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Whom a line concerns."""
+
+    id: int
+    site: str
+    conversation: str | None
+    visitor: str | None
+    agent: str | None
+    before: str | None
+
+
 async def log(tx: Connection, *lines: Done) -> None:
     """Add lines in a transaction: the last thing that it does, since what it locks others wait for."""
     if not lines:
@@ -93,6 +114,11 @@ class DeskLog:
         """The number of a conversation's last line; 0 for none."""
         found = await self.of(conversation, 1)
         return found[0].id if found else 0
+
+    async def after(self, number: int) -> Sequence[Told]:
+        """The lines after one, at most so many, oldest first."""
+        rows = await self._db.query(executing(_AFTER, {"after": number}))
+        return [Told(*row) for row in rows]
 
     async def newest(self) -> int:
         """The number of the newest line of all; 0 for none."""

@@ -15,7 +15,7 @@ from .changes import settled
 from .connection import Connection
 from .database import Database
 from .errors import LedgerConflictError
-from .schema import commission_entries, decisions, endpoints, offers, orders, payouts, postbacks
+from .schema import commission_entries, decisions, desk_log, endpoints, offers, orders, payouts, postbacks
 
 _C = endpoints.c
 _TABLES: Final[Mapping[str, Table]] = {
@@ -26,11 +26,18 @@ _TABLES: Final[Mapping[str, Table]] = {
     "holds": postbacks,
     "payouts": payouts,
     "offers": offers,
+    "talks": desk_log,
 }
 # Behind every row of a change, whichever rows it wrote.
 _LAST: Final[Mapping[str, str]] = {
     kind: "z" * 40 if table is postbacks else "9" * 18 for kind, table in _TABLES.items()
 }
+
+
+def _number(table: Table) -> Any:
+    """What numbers the changes of a table. The lines of the log are never changed, and numbered as they
+    become visible."""
+    return table.c.id if table is desk_log else table.c.written
 
 
 def number_of(cursor: str | None) -> int:
@@ -71,8 +78,11 @@ class Endpoints:
         async def work(connection: Connection) -> Mapping[str, str]:
             found = {}
             for kind, table in _TABLES.items():
-                written = table.c.written
-                last = await connection.scalar(select(func.max(written)).where(written < settled()))
+                written = _number(table)
+                query = select(func.max(written))
+                if table is not desk_log:
+                    query = query.where(written < settled())
+                last = await connection.scalar(query)
                 found[kind] = f"{kind}-{int(last or 0)}-{_LAST[kind]}"
             return found
 
@@ -82,7 +92,7 @@ class Endpoints:
         self, since: Mapping[str, str]
     ) -> tuple[Mapping[str, str], Mapping[str, Mapping[str, str]]]:
         """What `ends` returns, and of each site with changes behind the `ends` of before the cursors behind
-        its last ones, by kind."""
+        its last ones, by kind. Under an empty name is what concerns all sites."""
 
         async def work(connection: Connection) -> Mapping[str, Mapping[str, str]]:
             found: dict[str, dict[str, str]] = {}
@@ -90,8 +100,8 @@ class Endpoints:
                 first, last = number_of(since[kind]), number_of(ends[kind])
                 if last <= first:
                     continue
-                number, site = func.max(table.c.written), table.c.get("site", orders.c.site)
-                query = select(site, number).where(table.c.written > first, table.c.written <= last)
+                written, site = _number(table), table.c.get("site", orders.c.site)
+                query = select(site, func.max(written)).where(written > first, written <= last)
                 if table is decisions:
                     query = query.join_from(table, orders, orders.c.id == table.c.order)
                 for name, highest in (await connection.execute(query.group_by(site))).all():

@@ -18,6 +18,7 @@ from .schema import (
     commissions,
     conversations,
     decisions,
+    desk_log,
     messages,
     offers,
     orders,
@@ -44,6 +45,8 @@ class Kind:
     lines: Callable[[Connection, Sequence[Row[Any]]], Awaitable[Lines]]
     site: Any
     at: Any
+    everywhere: bool = False
+    """A row without a site is one of each site."""
 
 
 def _behind(number: Any, row: Any, place: Place) -> tuple[ColumnElement[bool], ...]:
@@ -354,6 +357,33 @@ async def _offer_lines(_connection: Connection, rows: Sequence[Row[Any]]) -> Lin
     ]
 
 
+def _talks(place: Place) -> Select[Any]:
+    own = desk_log.c
+    row = (own.id.label("place"), own.id.label("number"), own.at.label("at_time"))
+    return (
+        select(*own, *row, conversations.c.visitor)
+        .outerjoin_from(desk_log, conversations, conversations.c.id == own.conversation)
+        # In the order in which they become visible: see `desk_log.py`.
+        .where(own.id > place[0])
+        .order_by(own.id)
+    )
+
+
+async def _talk_lines(_connection: Connection, rows: Sequence[Row[Any]]) -> Lines:
+    plain = ("site", "conversation", "visitor", "kind", "by", "agent", "before", "department", "why")
+    return [
+        [
+            {
+                "line": row.place,
+                **{name: getattr(row, name) for name in plain},
+                "internal": _readable(row.text),
+                "at": timestamp(row.at_time),
+            }
+        ]
+        for row in rows
+    ]
+
+
 _CREDITS = _decisions(decisions.c.order_version, decisions.c.policy, decisions.c.reason)
 _TOUCHES = _decisions(decisions.c.inputs, _O.visitor)
 KINDS: Final[Mapping[str, Kind]] = {
@@ -366,4 +396,5 @@ KINDS: Final[Mapping[str, Kind]] = {
     "payouts": Kind(_payouts, _payout_lines, payouts.c.site, payouts.c.made_at),
     "offers": Kind(_offers, _offer_lines, offers.c.site, offers.c.changed_at),
     "conversations": Kind(_messages, _message_lines, conversations.c.site, messages.c.at),
+    "talks": Kind(_talks, _talk_lines, desk_log.c.site, desk_log.c.at, everywhere=True),
 }

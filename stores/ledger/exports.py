@@ -50,6 +50,10 @@ COLUMNS: Final[Mapping[str, Sequence[str]]] = {
     "conversations": (
         *("message", "conversation", "site", "visitor", "language", "author", "agent", "text", "at"),
     ),
+    "talks": (
+        *("line", "site", "conversation", "visitor", "kind", "by", "agent", "before", "department", "why"),
+        *("internal", "at"),
+    ),
 }
 """The columns of each kind of row, in their order."""
 
@@ -57,7 +61,17 @@ EVENTS: Final = ("holds", "commissions", "payouts")
 """Further kinds of rows, of which events are made: no program exports them."""
 
 NUMBERS: Final = frozenset(
-    {"version", "order_version", "decision", "sequence", "attempts", "last_status", "message", "offer"}
+    {
+        "version",
+        "order_version",
+        "decision",
+        "sequence",
+        "attempts",
+        "last_status",
+        "message",
+        "offer",
+        "line",
+    }
 )
 """The columns that are whole numbers; all others are text. Any may be None."""
 
@@ -145,7 +159,9 @@ async def _entries(
     found = KINDS[kind]
     query = found.query(place).limit(limit)
     if wanted.site is not None:
-        query = query.where(found.site == wanted.site)
+        query = query.where(
+            found.site.in_((wanted.site, "")) if found.everywhere else found.site == wanted.site
+        )
     if wanted.since is not None:
         query = query.where(found.at >= wanted.since)
     taken: list[Row[Any]] = []

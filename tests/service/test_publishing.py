@@ -23,6 +23,7 @@ from clew.service.publishing import DISABLED_AFTER, Publisher
 from clew.service.workflow import decide
 from clew.settings.model import EventEndpoint
 from clew.stores.ledger.endpoints import EndpointRow
+from clew.stores.ledger.exports import Wanted
 from receiver import Call, Receiver
 from reporting import NOW, PARTNER, Shop, site
 from standardwebhooks import Webhook
@@ -121,6 +122,57 @@ async def opened(
         yield shop
     finally:
         await shop.service.close()
+
+
+async def test_what_agents_do_with_conversations_is_told_without_what_they_wrote(
+    tmp_path: Path, crm: Told
+) -> None:
+    """seed B20"""
+    async with opened(tmp_path, crm, events=["conversation.*", "agent.*"]) as shop:
+        ledger = shop.service.ledger
+        await ledger.agents.add("bo", "correct horse battery", site=None, now=shop.now)
+        added = await ledger.conversations.add_visitor_message(
+            *("shop", "a visitor", "hello"), client_id="c1", language="de", rule=None, now=shop.now
+        )
+        talk = added.conversation.id
+        await ledger.conversations.claim("shop", talk, "bo", shop.now)
+        await ledger.desk_log.note("shop", talk, "rude", by="bo", now=shop.now)
+        # Of an agent of all sites each site is told, and of other sites' conversations none.
+        await ledger.desk_agents.set_presence("bo", "away", shop.now)
+        await ledger.desk_log.note("other", talk, "elsewhere", by="bo", now=shop.now)
+        await ledger.conversations.close("shop", talk, shop.now, by="bo")
+        async with telling(shop, 2):
+            await until_true(lambda: len(crm.events) == 5)
+        assert [one["type"] for one in crm.events] == [
+            *("conversation.opened", "conversation.taken", "conversation.noted", "agent.presence"),
+            "conversation.closed",
+        ]
+        opened_, taken, noted, presence, _ = (one["data"] for one in crm.events)
+        assert (opened_["by"], taken["agent"], noted["by"]) == (None, "bo", "bo")
+        assert presence == {"site": "shop", "agent": "bo", "presence": "away"}
+        assert "rude" not in json.dumps(crm.events)
+        assert "a visitor" not in json.dumps(crm.events)
+
+
+async def test_a_note_is_told_where_personal_data_are_wanted_and_marked_in_exports(
+    tmp_path: Path, crm: Told
+) -> None:
+    async with opened(tmp_path, crm, personal=True, events=["conversation.noted"]) as shop:
+        ledger = shop.service.ledger
+        added = await ledger.conversations.add_visitor_message(
+            *("shop", "v1", "hello"), client_id="c1", language="de", rule=None, now=shop.now
+        )
+        await ledger.desk_log.note("shop", added.conversation.id, "rude", by="bo", now=shop.now)
+        async with telling(shop):
+            await until_true(lambda: len(crm.events) == 1)
+        data = crm.events[0]["data"]
+        assert (data["visitor"], data["note"]) == ("v1", "rude")
+        page = await ledger.exports.page("talks", Wanted("shop"), None, 10)
+        assert [(row["kind"], row["internal"]) for row in page.rows] == [("opened", None), ("note", "rude")]
+        again = await ledger.exports.page("talks", Wanted("shop"), page.cursor, 10)
+        assert again.rows == ()
+        messages = await ledger.exports.page("conversations", Wanted("shop"), None, 10)
+        assert [row["text"] for row in messages.rows] == ["hello"]
 
 
 async def until(shop: Shop, holds: Callable[[EndpointRow], bool]) -> EndpointRow:

@@ -55,6 +55,10 @@ _FILL = (
     f"SELECT 'pb_' || n, {NOW}, '', 'delivered' FROM c",
     "INSERT INTO conversations (id, site, visitor, language, state, started_at, updated_at, said) {c}"
     f"SELECT 't' || n, {_SITE}, 'v' || n, 'en', {_OPEN}, {NOW}, {NOW}, 1 FROM c",
+    "INSERT INTO desk_log (id, site, conversation, kind, at) {c}"
+    f"SELECT n, {_SITE}, 't' || n, 'note', {NOW} FROM c",
+    'INSERT INTO blocks (id, site, visitor, client, "by", why, at, until) {c}'
+    f"SELECT n, {_SITE}, 'v' || n, 'n' || n, 'bo', '', {NOW}, {NOW} + n FROM c",
     "INSERT INTO messages (id, conversation, author, text, at) {c}"
     f"SELECT n, 't' || n, 'visitor', 'hello', {NOW} FROM c",
     "INSERT INTO files (id, site, conversation, message, name, type, size, at) {c}"
