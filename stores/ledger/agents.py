@@ -191,9 +191,10 @@ class Agents:
         }
 
         async def work(tx: Connection) -> Roles:
+            # Before a link is used up: who removes the one who made it has this lock, and ends the link.
+            await tx.lock("agents")
             if first is not None:
                 await first(tx)
-            await tx.lock("agents")
             given: Roles = {}
             if partner is None:
                 given = dict.fromkeys(sites or [site or ALL_SITES], role or await first_role(tx))
@@ -240,6 +241,7 @@ class Agents:
         hashed = await self._hash(password)
 
         async def work(tx: Connection) -> None:
+            await tx.lock("agents")
             if first is not None:
                 await first(tx)
             await _change(tx, name, password=hashed)

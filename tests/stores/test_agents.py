@@ -4,11 +4,13 @@ import asyncio
 import hashlib
 import threading
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
 from argon2 import PasswordHasher
 from clew.settings.hosts import host_key
+from clew.stores.ledger import postgresql, sqlite
 from clew.stores.ledger.agents import (
     HASHES_WAITING,
     ONLINE_SECONDS,
@@ -18,7 +20,7 @@ from clew.stores.ledger.agents import (
     BusyError,
     Place,
 )
-from clew.stores.ledger.connection import executing
+from clew.stores.ledger.connection import Connection, executing
 from clew.stores.ledger.database import Database
 from clew.stores.ledger.engines import database_at
 from clew.stores.ledger.schema import agent_sessions, agents
@@ -294,3 +296,25 @@ async def test_a_flood_of_logins_is_refused_instead_of_filling_memory(db: Databa
     release.set()
     assert not any(await asyncio.gather(*waiting))
     assert not await books.verify("nobody", "wrong", "shop")
+
+
+async def test_who_uses_a_link_waits_first_for_who_may_end_it(
+    books: Agents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else each has what the other one waits for: the link of somebody who is removed at that moment."""
+    order: list[str] = []
+    for kind in (sqlite._Direct, postgresql._Transaction):
+
+        async def lock(self: Any, *names: str, shared: bool = False, before: Any = kind.lock) -> None:
+            order.extend(names)
+            await before(self, *names, shared=shared)
+
+        monkeypatch.setattr(kind, "lock", lock)
+
+    async def first(_: Connection) -> None:
+        order.append("first")
+
+    await books.add("bo", PASSWORD, site=None, now=NOW, first=first)
+    await books.change_password("bo", PASSWORD + "!", first=first)
+    await books.deactivate("bo")
+    assert order == ["agents", "first", "agents", "first", "agents"]

@@ -233,12 +233,12 @@ async def test_a_message_that_is_committed_after_a_later_one_is_read_once(
     number = await other.fetchval(INSERT, late)
     await say(db, "v2", "m1")
     [one] = await tail.read()
-    assert (one.conversation, one.message) == (early, number + 1)
+    assert (one.conversation, one.message.id) == (early, number + 1)
     assert (tail.newest, tail.settled) == (number + 1, number - 1)
     assert await tail.read() == [] == await tail.read()
     await transaction.commit()
     [one] = await tail.read()
-    assert (one.conversation, one.message) == (late, number)
+    assert (one.conversation, one.message.id) == (late, number)
     assert await tail.read() == []
     assert tail.settled == number + 1
 
@@ -256,7 +256,7 @@ async def test_a_message_that_is_being_written_when_reading_begins_is_read(
     assert tail.settled < number < tail.newest
     assert await tail.read() == []
     await transaction.commit()
-    assert [one.message for one in await tail.read()] == [number]
+    assert [one.message.id for one in await tail.read()] == [number]
 
 
 async def test_a_number_that_was_given_up_is_waited_for_no_longer_than_its_transaction(
@@ -280,7 +280,7 @@ async def test_a_number_that_was_given_up_is_waited_for_no_longer_than_its_trans
     # Another transaction goes on that might have the number; it keeps nobody else waiting.
     assert tail.settled == number - 1
     await say(db, "v2", "m1")
-    assert [one.message for one in await tail.read()] == [number + 2]
+    assert [one.message.id for one in await tail.read()] == [number + 2]
     await running.commit()
     await tail.read()
     assert tail.settled == tail.newest == number + 2
@@ -311,7 +311,7 @@ async def test_what_many_write_at_once_is_read_once_by_each_reader(
 
     async def look() -> None:
         for one in await tail.read():
-            told.setdefault(one.conversation, []).append(one.message)
+            told.setdefault(one.conversation, []).append(one.message.id)
 
     writing = asyncio.gather(*(write(one, f"v{n % 6}") for n, one in enumerate(others * 4)))
     while not writing.done():
