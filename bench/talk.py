@@ -3,6 +3,7 @@ agent, and what streams cost on which nothing is said."""
 
 import asyncio
 import json
+import os
 import random
 import re
 import tempfile
@@ -67,6 +68,7 @@ streams = { site = 10000, all = 10000 }
 def bench_talk(options: Options) -> Section:
     """Each set-up with processes of its own. Raises BenchError."""
     allow_open_files()
+    allowed = os.sched_getaffinity(0)
     figures: dict[str, float] = {}
     rows = []
     for key, title, workers, cores, servers in SETUPS:
@@ -87,6 +89,7 @@ def bench_talk(options: Options) -> Section:
             ]
         )
         print_progress(f"  {' | '.join(rows[-1])}")
+    os.sched_setaffinity(0, allowed)
     how = (
         f"{VISITORS} visitors with open streams, {AGENTS} agents at their desks; each tenth visitor writes "
         f"twice a second for {TALK_SECONDS:.0f} s, and each message is awaited on its agent's stream and on "
@@ -131,6 +134,8 @@ def measure(folder: Path, options: Options, workers: int, cores: str, stores: st
     command, port = peers.serve(folder, workers)
     ledger = re.search(r'^ledger = "(.*)"', stores, re.MULTILINE)
     address = ledger[1] if ledger else f"sqlite:{folder / 'clew.db'}"
+    # The load takes no time of a server that has one core.
+    os.sched_setaffinity(0, {int(core) for core in (LOAD_CORE if cores == SERVER_CORE else cores).split(",")})
     with running(origin, upstream, folder, LOAD_CORE), running(command, port, folder, cores) as process:
         asyncio.run(add_agents(address))
         return asyncio.run(Load(port, process, address, options).run())
@@ -291,7 +296,9 @@ class Load:
             raise BenchError(f"a stream got {status} {headers}")
 
         async def read() -> None:
-            async for _, data in stream.events():
+            async for name, data in stream.events():
+                if name != "message":
+                    continue  # that an agent is there, writes, or has read
                 visitor.at_own.append(json.loads(data)["text"])
                 self._arrived.set()
 
@@ -313,9 +320,10 @@ class Load:
         by = {visitor.conversation: visitor for visitor in visitors}
         async for name, data in desk.events(self._port, list(by)):
             now = time.perf_counter()
-            if name != "message":
+            if name == "changed":
                 desk.names = json.loads(data)
                 desk.changed.set()
+            if name != "message":
                 continue
             message = json.loads(data)
             visitor, text = by[message["conversation"]], message["text"]

@@ -114,8 +114,6 @@ class Conversations:
         own = Own("visitor", f"{site.name}/{known.visitor}", rate)
         self._limits.take("messages", site.name, client, own=own)
         self._limits.take("text", site.name, client, cost=len(written))
-        if (until := await self.blocked_until(site.name, known.visitor, client)) is not None:
-            raise BlockedError(until)
         # A page that was loaded before the rules changed may name a removed rule.
         rule = next((one for one in site.settings.rules if one.name == said.rule), None)
         added = await self._books.add_visitor_message(
@@ -130,6 +128,7 @@ class Conversations:
             sender=await self.sender(site, known, client),
             extra=extra,
             opening=lambda: self._limits.take("conversations", site.name, client),
+            refuse=_refuse,
         )
         await self._added(added)
         return added
@@ -271,6 +270,10 @@ class Conversations:
             state=state,
             rule=found.rule,
         )
+
+
+def _refuse(until: float) -> None:
+    raise BlockedError(until)
 
 
 def plain_text(said: str, most: int) -> str:

@@ -35,6 +35,17 @@ _UNTIL_CLIENT = Prepared(
 )
 
 
+async def blocked(
+    connection: Connection, site: str, visitor: str, client: str | None, now: float
+) -> float | None:
+    """See `Blocks.until`."""
+    given = {"site": site, "visitor": visitor, "client": client, "now": now}
+    found = [(await connection.execute(_UNTIL, given)).scalar()]
+    if client is not None:
+        found.append((await connection.execute(_UNTIL_CLIENT, given)).scalar())
+    return max((one for one in found if one is not None), default=None)
+
+
 class BlocksFullError(Exception):
     """The site has as many blocks as it may have."""
 
@@ -62,15 +73,7 @@ class Blocks:
 
     async def until(self, site: str, visitor: str, client: str | None, now: float) -> float | None:
         """Until when the visitor, or who writes from its client network, may not write; None: it may."""
-        given = {"site": site, "visitor": visitor, "client": client, "now": now}
-
-        async def work(connection: Connection) -> float | None:
-            found = [(await connection.execute(_UNTIL, given)).scalar()]
-            if client is not None:
-                found.append((await connection.execute(_UNTIL_CLIENT, given)).scalar())
-            return max((one for one in found if one is not None), default=None)
-
-        return await self._db.query(work)
+        return await self._db.query(lambda connection: blocked(connection, site, visitor, client, now))
 
     async def add(
         self,

@@ -24,10 +24,12 @@ from sqlalchemy import (
 
 from ...chat.model import Added, Author, Conversation, Extra, Message, News, Sender
 from ...referral.visitor import Talk
+from .blocks import blocked
 from .connection import Connection, executing
 from .database import Database
 from .desk_log import Done, log
 from .prepared import Prepared, values_of
+from .saying import said, saying
 from .schema import conversations, files, messages
 
 # A visitor who writes again within a day goes on with the same conversation; later a new one begins, so
@@ -196,6 +198,8 @@ _AGENT_SAID = Prepared(
     )
 )
 
+_SAYING = saying(CONVERSATION)
+
 NOBODY = Sender()
 Note = Callable[[Conversation], str | None]
 
@@ -283,17 +287,27 @@ class Conversations:
         sender: Sender = NOBODY,
         extra: Extra | None = None,
         opening: Callable[[], None] = lambda: None,
+        refuse: Callable[[float], None] = lambda until: None,
         department: str | None = None,
     ) -> Added:
         """Write a visitor's message into its conversation, which is opened or reopened if it has to be.
 
         A `client_id` that this visitor has sent before adds nothing and returns the first message. `opening`
-        is called before a new conversation is made; if it raises, nothing is written. A new one belongs to
-        the `department`.
+        is called before a new conversation is made, and `refuse`, for a visitor who is blocked, with the time
+        until which it is; if one raises, nothing is written. A new conversation belongs to the `department`.
         """
+        whose = {"site": site, "visitor": visitor}
+        by = {"partner": sender.partner, "page": sender.page, "client": sender.client}
+        if extra is None and (statement := _SAYING.get(self._db.dialect)) is not None:
+            given = {**whose, **by, "text": text, "client_id": client_id, "at": now}
+            if (row := await said(self._db, statement, given)) is not None:
+                message = Message(row.message, "visitor", None, text, now)
+                found = conversation_of(row[: len(CONVERSATION)])
+                return Added(found, message, created=True, previous=row.previous)
 
         async def work(tx: Connection) -> Added:
-            whose = {"site": site, "visitor": visitor}
+            if (until := await blocked(tx, site, visitor, sender.client, now)) is not None:
+                refuse(until)
             row = (await tx.execute(_GOING_ON, whose | {"since": now - REOPEN_SECONDS})).first()
             found = None if row is None else conversation_of(row)
             if found is None:
@@ -316,7 +330,7 @@ class Conversations:
                 await tx.execute(insert(conversations).values(**row, said=0))
             message, previous = await _add(tx, found, "visitor", None, text, client_id, now, extra)
             change: dict[str, Any] = {"key": found.id, "updated_at": now, "last": message.id}
-            change |= {"partner": sender.partner, "page": sender.page, "client": sender.client}
+            change |= by
             found = conversation_of((await tx.execute(_VISITOR_SAID, change)).first())
             if opened:
                 await log(tx, Done("opened", site, found.id, agent=found.agent, at=now))

@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, ClassVar, Final, TypeVar
 
-from .connection import Connection
+from .connection import Connection, Parameters
 from .errors import own_errors
+from .prepared import Prepared
 from .schema import probes
 
 OPEN_SECONDS: Final = 10.0
@@ -49,6 +50,19 @@ class Database(ABC):
         with own_errors():
             return await self._transact(work, wait)
 
+    async def write(self, statement: Prepared, given: Parameters, *, is_news: bool = False) -> Any:
+        """The result of one statement that is a transaction of its own; see `transact` for what it raises.
+        `is_news`: it writes a message. It may be executed again, also if it was committed."""
+
+        async def work(tx: Connection) -> Any:
+            result = await tx.execute(statement, given)
+            if is_news and result.rowcount:
+                await tx.announce()
+            return result
+
+        with own_errors():
+            return await self._write(work, WRITE_SECONDS)
+
     async def query(self, work: Work[T], seconds: float | None = None) -> T:
         """What `work` reads. It awaits nothing but the connection. Each statement sees what is committed.
         Raises what `work` raises, LedgerError, and LedgerBusyError if it takes longer than about `seconds`:
@@ -67,6 +81,10 @@ class Database(ABC):
 
     @abstractmethod
     async def _transact(self, work: Work[T], wait: float) -> T: ...
+
+    async def _write(self, work: Work[T], wait: float) -> T:
+        """Do a work of one statement."""
+        return await self._transact(work, wait)
 
     @abstractmethod
     async def _query(self, work: Work[T], seconds: float | None = None) -> T: ...

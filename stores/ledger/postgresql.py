@@ -130,13 +130,18 @@ class PostgresDatabase(Database):
         if self._closed is not None:
             raise type(self._closed)(str(self._closed))
 
-    async def _done(self, work: Work[T], wait: float) -> T:
+    async def _write(self, work: Work[T], wait: float) -> T:
+        """See `Database`. A statement by itself begins and commits its transaction."""
+        self._check_open()
+        return await self._done(work, wait, _Alone)
+
+    async def _done(self, work: Work[T], wait: float, kind: "type[_Transaction] | None" = None) -> T:
         loop = asyncio.get_running_loop()
         until, renewed = loop.time() + wait, False
         for tries in count(1):
             try:
                 async with asyncio.timeout_at(until):
-                    return await self._transacted(work)
+                    return await self._transacted(work, kind or _Transaction)
             except TimeoutError:
                 raise LedgerBusyError("the ledger does not answer, or others keep it locked") from None
             except _UndoneError as error:
@@ -219,11 +224,11 @@ class PostgresDatabase(Database):
                 await asyncio.sleep(_GATHER_SECONDS)
         self._heard.clear()
 
-    async def _transacted(self, work: Work[T]) -> T:
+    async def _transacted(self, work: Work[T], kind: "type[_Transaction]") -> T:
         """Do `work` once. Raises _UndoneError if nothing was written and it may be done again."""
 
         async def use(session: Session) -> T:
-            transaction = _Transaction(session)
+            transaction = kind(session)
             try:
                 result = await work(transaction)
             except DBAPIError as error:
@@ -393,6 +398,15 @@ class _Transaction(_Statements):
         self._begun = True
         if script:
             await self._session.script(script)
+
+
+class _Alone(_Transaction):
+    """A transaction of one statement."""
+
+    _begun = True
+
+    async def commit(self) -> None:
+        """Nothing: it is committed by now."""
 
 
 class _Questions:

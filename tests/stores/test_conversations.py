@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 from clew.chat.model import Added, Crowd, Sender
 from clew.referral.visitor import Talk
+from clew.stores.ledger.blocks import Blocks
 from clew.stores.ledger.conversations import REOPEN_SECONDS, Conversations, NoConversationError
 from clew.stores.ledger.engines import database_at
 from clew.stores.ledger.inbox import Inbox
@@ -409,3 +410,35 @@ async def test_the_newest_message_is_noted_with_its_conversation(books: Conversa
         async with books._db.read() as connection:
             noted = await connection.scalar(select(conversations.c.last))
             assert noted == await connection.scalar(select(func.max(messages.c.id)))
+
+
+async def test_who_is_blocked_writes_nothing(books: Conversations) -> None:
+    first = await write(books, "one")
+
+    def refuse(until: float) -> None:
+        raise PermissionError(until)
+
+    async def write_unless_blocked(visitor: str, at: float) -> Added:
+        return await books.add_visitor_message(
+            *("shop", visitor, "two"),
+            client_id=f"m-{at}",
+            language="de",
+            rule=None,
+            now=at,
+            refuse=refuse,
+        )
+
+    await Blocks(books._db).add(
+        *("shop", "anna"),
+        network=False,
+        conversation=first.conversation.id,
+        by="bo",
+        why="",
+        now=NOW,
+        until=NOW + 9,
+    )
+    with pytest.raises(PermissionError, match=str(NOW + 9)):
+        await write_unless_blocked("anna", NOW + 1)
+    assert (await write_unless_blocked("otto", NOW + 1)).created
+    assert [m.text for m in await books.messages(first.conversation)] == ["one"]
+    assert (await write_unless_blocked("anna", NOW + 10)).created

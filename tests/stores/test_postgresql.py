@@ -26,7 +26,7 @@ from clew.stores.ledger.orders import Orders
 from clew.stores.ledger.outbox import Outbox
 from clew.stores.ledger.postgresql import CONNECT_SECONDS, PostgresDatabase
 from clew.stores.ledger.queue import WAITING
-from clew.stores.ledger.schema import messages, metadata, notices
+from clew.stores.ledger.schema import conversations, messages, metadata, notices
 from clew.stores.ledger.tail import Tail
 from clew.stores.postgres import LINK_SECONDS
 from costs import loop_seconds
@@ -335,6 +335,41 @@ async def test_messages_do_not_wait_for_each_other(db: PostgresDatabase, other: 
     await other.fetchval(INSERT, talk)
     await asyncio.gather(*(say(db, f"v{n}", "m1") for n in range(2, 12)))
     await transaction.rollback()
+
+
+async def test_what_several_write_in_one_conversation_at_once_is_all_there(
+    db: PostgresDatabase, others: list[PostgresDatabase]
+) -> None:
+    """One statement waits for the conversation, and reads of it what was committed meanwhile."""
+    talk = await say(db, "v1", "first")
+    tail = Tail(db)
+    await tail.begin()
+
+    async def write(one: PostgresDatabase, number: int) -> None:
+        for n in range(15):
+            if number % 2:
+                await say(one, "v1", f"m{number} {n}")
+            else:
+                await Conversations(one).add_agent_message(
+                    "shop", talk, "hello", agent="bo", client_id=f"m{number} {n}", now=NOW
+                )
+
+    await asyncio.gather(*(write(one, number) for number, one in enumerate(others * 2)))
+    news = await tail.read()
+    assert [one.previous for one in news[1:]] == [one.message.id for one in news[:-1]]
+    rows = await db.query(executing(select(conversations.c.said, conversations.c.last)))
+    assert rows.all() == [(1 + 8 * 15, news[-1].message.id)]
+
+
+async def test_a_message_of_several_processes_is_written_once(
+    db: PostgresDatabase, others: list[PostgresDatabase]
+) -> None:
+    await say(db, "v1", "first")
+    for n in range(10):
+        await asyncio.gather(*(say(one, "v1", f"m{n}") for one in others))
+    assert (
+        await db.query(lambda connection: connection.scalar(select(func.count()).select_from(messages))) == 11
+    )
 
 
 async def test_the_same_agent_and_notice_of_several_processes_is_one(others: list[PostgresDatabase]) -> None:
