@@ -16,9 +16,21 @@ from .webhooks import ProviderWebhook
 
 Join = Literal["attr", "convid", "token", "code"]
 Event = Literal[
-    "opened", "closed", "started", "sent", "received", "ended", "rated", "online", "offline", "failed"
+    "loaded",
+    "opened",
+    "closed",
+    "started",
+    "sent",
+    "received",
+    "ended",
+    "rated",
+    "online",
+    "offline",
+    "failed",
 ]
-EVENTS: Final = frozenset(Event.__args__)  # type: ignore[attr-defined]
+"""What a page reports of a provider's chat; `loaded` by the widget itself, all others by the provider."""
+
+EVENTS: Final = frozenset(Event.__args__) - {"loaded"}  # type: ignore[attr-defined]
 
 # How many values follow the path of each verb: at least, at most.
 _VERBS: Final = {

@@ -65,7 +65,7 @@ class ProviderPages:
         now = self._clock.now()
         if event == "failed":
             await self._visitors.remember(site, known, [ChatFailed(now)], client)
-        elif event == "opened" and "code" in providers()[provider].join:
+        elif event in ("loaded", "opened") and "code" in providers()[provider].join:
             self._limits.take("messages", site.name, client)
             code = site.chat_code(known.visitor)
             await self._ledger.provider_talks.name_code(site.name, code, known.visitor, now)

@@ -20,6 +20,8 @@ class Elsewhere {
     if (this.failed || this.loaded) return this.loaded;
     this.loaded = usable;
     this.failed = !usable;
+    // The provider shows the visitor's code from now on, and may have no event of its own by which clew keeps it.
+    if (usable && attributes.clew_code) this.report("loaded");
     if (this.failed) {
       this.report("failed");
       // What comes too late would be a second chat.

@@ -207,6 +207,17 @@ async def test_it_gets_what_has_changed_on_another_page_of_an_application(clew: 
     assert heard.count(data("/one")) == 1
 
 
+@pytest.mark.parametrize("name", ["smartsupp", "reamaze", "tawk"])
+async def test_it_is_told_once_that_the_code_is_shown(clew: FakeClew, page: Page, name: str) -> None:
+    """Some tell nothing when they are opened: nobody would know whose code an agent types."""
+    await shop_with(clew, page, name, attributes=ATTRIBUTES | {"clew_code": "clw-k7p2qx"})
+    await page.get_by_role("button", name="Ask us").click()
+    await clew.until(lambda: {"kind": "chat", "event": "loaded"} in clew.events)
+    await page.evaluate("history.pushState(null, '', '/two')")
+    await clew.until(lambda: clew.requests.count("POST /-/clew/decide") > 1)
+    assert clew.events.count({"kind": "chat", "event": "loaded"}) == 1
+
+
 async def test_a_rule_hides_and_shows_it(clew: FakeClew, page: Page) -> None:
     await shop_with(clew, page, "crisp", load="page")
     await until_heard(page, ["set", "session:data", [[["clew_ref", REF]]]])

@@ -310,13 +310,14 @@ async def test_of_two_visitors_who_claim_a_conversation_none_has_it_but_by_its_t
     assert [line[0] for line in told] == [VISITOR]
 
 
-async def test_a_code_that_was_said_ties_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("event", ["loaded", "opened"])
+async def test_a_code_that_was_said_ties_it(tmp_path: Path, event: str) -> None:
     async with desk_server(tmp_path, more={"chat": chat_of("tawk")}) as desk:
         await came_by_partner(desk)
         visitor = desk.visitor()
         decided = await visitor.post("decide", json={"view": "view-number-1", "url": "http://shop.test/"})
         code = decided.json()["chat"]["attributes"]["clew_code"]
-        await visitor.post("events", json={"kind": "chat", "event": "opened"})
+        await visitor.post("events", json={"kind": "chat", "event": event})
         hooks = talk("tawk", "", "/order 1001 59.90 EUR", time.time(), extra=f"It is {code.upper()}.")
         await tell(desk, *hooks)
         assert [line[:4] for line in await postbacks(desk)] == [("anna", "order", "chat", VISITOR)]
