@@ -16,7 +16,8 @@ class Conversation:
     """One conversation with one visitor. Times in unix seconds.
 
     `rule` is the rule whose invite started it, `agent` the agent who took it or answered last, or None.
-    `agent_saw` and `visitor_saw` are the newest messages that an agent and the visitor have read.
+    `agent_saw` and `visitor_saw` are the newest messages that an agent and the visitor have read. `invite` is
+    the text of that rule's invite, as the visitor read it; `rating` the visitor's, 1 to 5, or None.
     `department` is whose it is, by the rule or a transfer.
     """
 
@@ -32,6 +33,8 @@ class Conversation:
     agent_saw: int | None = None
     visitor_saw: int | None = None
     department: str | None = None
+    invite: str | None = None
+    rating: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
-from .api import decide, files, handover, hooks, messages, offers, openapi, orderpage, scripts
+from .api import decide, files, handover, hooks, messages, offers, openapi, orderpage, own_talk, scripts
 from .context import request_context
 from .front import Front
 from .guard import NO_STORE
@@ -91,6 +91,7 @@ def desk_app() -> DeskApp:
                 *messages.routes,
                 *files.routes,
                 *desk_files.routes,
+                *own_talk.routes,
                 *conversation.routes,
                 *sale.routes,
                 *canned.routes,

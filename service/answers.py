@@ -5,7 +5,8 @@ from typing import Any
 
 import msgspec
 
-from ..settings.model import Rule, Site
+from ..settings.model import PageType, Rule, Site
+from ..settings.model.chat import Widget
 from ..templates import language as language_of
 from ..templates import text
 
@@ -17,7 +18,7 @@ class Answers:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._parts: dict[tuple[str | None, str], bytes] = {}
+        self._parts: dict[tuple[str | None, str, PageType | None], bytes] = {}
 
     def language(self, tag: str, accepted: str = "") -> str:
         """The language of the answer for a page in a language (a BCP 47 tag) and a browser that accepts some
@@ -28,6 +29,7 @@ class Answers:
         self,
         rule: Rule | None,
         language: str,
+        page: PageType | None,
         *,
         retry_after: float | None,
         conversation: bool,
@@ -40,14 +42,17 @@ class Answers:
         checkout: list[str] | None = None,
         chat: Mapping[str, object] | None = None,
     ) -> bytes:
-        """A whole answer as JSON. `retry_after` is in seconds. `order` are the selectors of an order that the
-        browser should read, None for none. `consent` is the visitor's consent for the loader, None if the
-        site does not ask for it. `carry` is the visitor's token and the cart that gets it, `checkout` are the
-        hosts to which links get one. `chat` is what the provider's chat gets, None at a site that uses clew's
-        own. `back` is when the office hours begin, in unix seconds, None if somebody is there."""
-        part = self._parts.get((rule.name if rule is not None else None, language))
+        """A whole answer as JSON, for a `page` of a type. `retry_after` is in seconds. `order` are the
+        selectors of an order that the browser should read, None for none. `consent` is the visitor's consent
+        for the loader, None if the site does not ask for it. `carry` is the visitor's token and the cart that
+        gets it, `checkout` are the hosts to which links get one. `chat` is what the provider's chat gets,
+        None at a site that uses clew's own. `back` is when the office hours begin, in unix seconds, None if
+        somebody is there."""
+        # Only pages on which the chat is elsewhere have an answer of their own.
+        page = page if page in self._site.widget.pages else None
+        part = self._parts.get((rule.name if rule is not None else None, language, page))
         if part is None:
-            part = self._part(rule, language)
+            part = self._part(rule, language, page)
         optional = b"" if order is None else b',"order":' + _json(order)
         if back is not None:
             optional += b',"back":' + _json(back)
@@ -68,7 +73,7 @@ class Answers:
             optional,
         )
 
-    def _part(self, rule: Rule | None, language: str) -> bytes:
+    def _part(self, rule: Rule | None, language: str, page: PageType | None) -> bytes:
         widget = self._site.widget
         name = rule.name if rule is not None else None
         data: dict[str, object] = {
@@ -76,20 +81,33 @@ class Answers:
             "rule": name,
             "language": language,
             "invite": _invite(rule, language),
-            "widget": {
-                "color": widget.color,
-                "side": widget.side,
-                "title": localised(widget.title, language),
-            },
+            "widget": _look(widget, language, page),
         }
         if self._site.chat.typing_preview:
             data["typing_preview"] = True
-        part = self._parts[name, language] = _json(data)[:-1]
+        part = self._parts[name, language, page] = _json(data)[:-1]
         return part
 
     def action(self, rule: Rule | None) -> str:
         """The action of a rule; for None the action if no rule applies."""
         return rule.action if rule is not None else self._site.widget.default
+
+
+def _look(widget: Widget, language: str, page: PageType | None) -> dict[str, Any]:
+    """What the widget gets of its settings. Texts that are not set are in the widget."""
+    place = None if page is None else widget.pages.get(page)
+    look: dict[str, Any] = {
+        "color": widget.color,
+        "scheme": widget.scheme,
+        "side": (place and place.side) or widget.side,
+        "offset": widget.offset if place is None or place.offset is None else place.offset,
+        "title": localised(widget.title, language),
+        "avatar": widget.avatar,
+        "sound": widget.sound,
+    }
+    if widget.texts:
+        look["texts"] = {key: localised(text, language) for key, text in widget.texts.items()}
+    return look
 
 
 def _invite(rule: Rule | None, language: str) -> dict[str, Any] | None:

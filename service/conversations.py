@@ -21,6 +21,7 @@ from ..stores.ledger.books import Ledger
 from ..stores.talks import Talks
 from ..stores.visits import Visits
 from ..templates import text
+from .answers import localised
 from .clock import Clock
 from .limits import LimitedError, Limits, Own, Rate, network_of
 from .site import SiteRuntime
@@ -28,6 +29,8 @@ from .visitors import Visitors
 
 # Seconds after which the visitor's record is updated again during a conversation.
 TALK_NOTED = 3600.0
+
+INVITE_LENGTH = 1000  # characters of it that are kept
 
 # Control characters have no meaning in a message, and some databases reject NUL in text.
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
@@ -129,6 +132,7 @@ class Conversations:
             extra=extra,
             opening=lambda: self._limits.take("conversations", site.name, client),
             refuse=_refuse,
+            invite=_invited(site, said),
         )
         await self._added(added)
         return added
@@ -290,6 +294,15 @@ def plain_text(said: str, most: int) -> str:
 def without_controls(said: str) -> str:
     """A text without control characters, its lines ended by line feeds."""
     return _CONTROLS.sub("", said.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def _invited(site: SiteRuntime, said: VisitorMessage) -> str | None:
+    """The text of the invite that a message answers, as the visitor read it."""
+    rule = next((rule for rule in site.settings.rules if rule.name == said.rule), None)
+    if rule is None:
+        return None
+    language = said.language or site.settings.language
+    return (localised(rule.text, language) or text(language, "invite"))[:INVITE_LENGTH]
 
 
 def _farewell(found: Conversation) -> str:

@@ -23,6 +23,7 @@ from ..referral.touches import SAME_ARRIVAL, Touch, merge
 from ..referral.visitor import Agreed, Change, Page, SeenAs, Talk, Viewed, Visitor, changed
 from ..rules.ruleset import Explanation
 from ..settings.addresses import split
+from ..settings.model import PageType
 from ..stores.talks import Talks
 from ..stores.visits import Visits
 from .agents import AgentLoads
@@ -266,6 +267,7 @@ class Decisions:
         body = site.answers.body(
             decision.rule,
             site.answers.language(ask.page.language, ask.page.accepted),
+            _page_type(site, ask.page),
             retry_after=_again(site, decision.retry_after, now),
             conversation=visitor.talk is not None and visitor.talk.open,
             unread=visitor.unread,
@@ -303,6 +305,7 @@ class Decisions:
         body = site.answers.body(
             None,
             site.answers.language(page.language, page.accepted),
+            _page_type(site, page),
             retry_after=max(RETRY_AFTER_LEAST, math.ceil(wait)),
             conversation=False,
             unread=0,
@@ -395,6 +398,14 @@ class _View:
         # Where the landing page came from a cache in front of us, this sets what it would have set.
         new = arrival if arrival.new else replace(arrival, touch=None)
         return self.site.arrival_cookies(new, origin.scheme == "https", origin.host)
+
+
+def _page_type(site: SiteRuntime, page: PageNow) -> PageType | None:
+    """The type of the page, where the widget's settings ask for it."""
+    if not site.settings.widget.pages:
+        return None
+    path, query = (text.encode("utf-8", "surrogatepass") for text in split(page.url))
+    return site.kind_at(path, query)
 
 
 def _wanted(site: SiteRuntime, visitor: Visitor, url: str) -> list[str] | None:

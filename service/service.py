@@ -59,6 +59,7 @@ from .ordering.reading import PageReader
 from .ordering.recording import Ordering
 from .ordering.undoing import Undoing
 from .ordering.webhooks import Webhooks
+from .own_talk import OwnTalk
 from .provider_hooks import ProviderHooks
 from .provider_pages import ProviderPages
 from .publishing import Publisher
@@ -182,6 +183,7 @@ class Service:
             self.tasks.later,
             self.desk_work.soon,
         )
+        self.own_talk = OwnTalk(self.ledger, self.talks, self.limits, self.hub, self.events, self.clock)
         self.attention = Attention(self.ledger, self.signs, self.limits)
         self.files = Files(self.ledger, self.conversations, self.limits, self.events, self.clock)
         self.offers = OfferDesk(self.ledger, self.conversations, self.events, self.clock)

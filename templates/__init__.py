@@ -27,6 +27,7 @@ __all__ = [
     "consent_script",
     "language",
     "loader",
+    "menu_script",
     "order_script",
     "provider_script",
     "share_script",
@@ -84,6 +85,13 @@ def provider_script(entry: Mapping[str, object]) -> Script:
     """What loads and steers the chat of another company, `p.js`, with the provider's entry and the shop's ids
     (`chat.providers.Provider.filled`). The widget imports it when the chat is opened."""
     return _script(_filled("p.js", _ENTRY_MARK, entry))
+
+
+@cache
+def menu_script(language: str = "en") -> Script:
+    """The chat's menu and rating, `m.js`, with its texts in one of `LANGUAGES`: the widget imports it when
+    the chat is opened. Raises ValueError for another language."""
+    return _script(_filled("m.js", _TEXTS_MARK, dict(texts_of(language).menu)))
 
 
 @cache

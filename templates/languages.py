@@ -20,14 +20,15 @@ Text = str | Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """The texts of one language. `widget` are those that a browser gets with the widget, `share` those with
-    what it loads for files; `all` has them all."""
+    """The texts of one language. `widget` are those that a browser gets with the widget, `menu` those with
+    its menu, `share` those with what it loads for files; `all` has them all."""
 
     language: str
     name: str
     direction: str
     machine_made: bool
     widget: Mapping[str, Text]
+    menu: Mapping[str, Text]
     share: Mapping[str, Text]
     all: Mapping[str, Text]
 
@@ -38,15 +39,16 @@ def texts_of(language: str) -> Texts:
     if language not in LANGUAGES:
         raise ValueError(f"no texts in {language!r}; there are {', '.join(LANGUAGES)}")
     found = tomllib.loads((_FOLDER / f"{language}.toml").read_text(encoding="utf-8"))
-    widget, share, server = found["widget"], found["share"], found["server"]
+    widget, menu, share, server = (found[name] for name in ("widget", "menu", "share", "server"))
     return Texts(
         language,
         found["name"],
         found.get("direction", "ltr"),
         found.get("machine_made", False),
         MappingProxyType(widget),
+        MappingProxyType(menu),
         MappingProxyType(share),
-        MappingProxyType({**widget, **share, **server}),
+        MappingProxyType({**widget, **menu, **share, **server}),
     )
 
 

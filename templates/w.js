@@ -4,7 +4,6 @@ const HOST = "clew-chat";
 const MOUNTS = 20; // maximum number of times per page view that the host is inserted again after the page removed it
 const REMOUNT = 100; // ms until then, so that two observers cannot chase each other
 const ANNOUNCE = 300; // ms until a new live region can announce a text
-const WIDE = "(min-width: 481px)"; // from this width on the page stays usable beside the chat
 
 class Widget {
   constructor(base) {
@@ -22,6 +21,8 @@ class Widget {
       presence: (online) => (this.online = online),
       state: () => this.refresh(),
     });
+    this.pageTitle = new Title();
+    this.watch = new Watch(() => this.look());
     this.host = element(HOST, { id: HOST, "data-turbo-permanent": "" });
     this.shadow = this.host.attachShadow({ mode: "open" });
     const style = new CSSStyleSheet();
@@ -43,7 +44,10 @@ class Widget {
     this.unread = answer.conversation ? Number(answer.unread) || 0 : 0;
     const first = !this.panel;
     this.dress(answer);
-    if (view !== this.view) this.mounts = 0;
+    if (view !== this.view) {
+      this.mounts = 0;
+      this.goHome();
+    }
     this.view = view;
     this.shown = true;
     this.mount();
@@ -52,15 +56,16 @@ class Widget {
     if (this.provided) {
       // A talk goes on over there on the next page.
       if (this.chat.load === "page" || memory.read().elsewhere) this.summon(null);
-    } else if (first && memory.read().open && matchMedia(WIDE).matches) this.open(false);
+    } else if (first && memory.read().open && !this.panel.full) this.open(false);
     if (answer.conversation || this.talk.carried.length) this.talk.start();
     this.offer(view, answer.action === "invite" ? answer.invite : null);
     this.refresh();
+    this.look();
   }
 
   // Whether another company's chat is to be used.
   get provided() {
-    return this.chat && !this.chat.blocked && !this.elsewhere.failed;
+    return this.chat?.load && !this.chat.blocked && !this.elsewhere.failed;
   }
 
   // Rules do not close an open chat or an invite in which the visitor is writing.
@@ -87,19 +92,22 @@ class Widget {
     this.uninvite();
     this.elsewhere.hide();
     this.talk.stop();
+    this.watch.stop();
     this.host.remove();
   }
 
-  dress({ language, widget }) {
+  dress({ language, widget, typing_preview: preview }) {
     const words = this.words.get(language) ?? TEXTS;
-    const look = JSON.stringify([words.language, widget]);
-    if (look === this.look || this.busy) return;
-    this.look = look;
+    const worn = JSON.stringify([words.language, widget, preview]);
+    if (worn === this.worn || this.busy) return;
+    this.worn = worn;
     this.talk.language = words.language;
-    this.texts = words.texts;
+    this.texts = { ...words.texts, ...widget?.texts };
     this.direction = words.direction;
     plural = new Intl.PluralRules(words.language);
-    this.title = widget?.title || this.texts.title;
+    const { title, avatar, sound, scheme, offset } = widget ?? {};
+    Object.assign(this, { avatar, sound, scheme, offset, preview });
+    this.title = title || this.texts.title;
     this.side = widget?.side === "left" ? "left" : "right";
     this.colours.replaceSync(palette(widget?.color));
     this.uninvite();
@@ -108,19 +116,33 @@ class Widget {
 
   build() {
     const { texts, talk } = this;
-    this.panel = new Panel(this.base, texts, talk.language, this.title, this.greeting ?? texts.greeting, {
+    const { title, avatar, sound, preview } = this;
+    const greeting = this.greeting ?? texts.greeting;
+    this.panel = new Panel(this.base, texts, talk.language, { title, greeting, avatar, sound, preview }, {
       send: (text) => {
+        this.typing?.end();
         talk.send(text, this.rule);
         this.rule = null;
       },
       attach: (files) => this.attach(files),
       retry: (entry) => talk.resend(entry),
       minimise: () => this.minimise(),
+      typing: (text) => this.typing?.write(text, preview ? text : undefined),
+      rate: (rating, text) => {
+        talk.rated = rating;
+        this.postTo("rating", { rating, text });
+      },
+      save: () => this.save(),
+      forget: () => this.forget(),
+      sound: (on) => {
+        memory.write({ sound: on });
+        if (on) this.ring();
+      },
     });
     for (const entry of talk.entries) this.panel.log.add(entry);
     this.count = element("span", { class: "count", "aria-hidden": "true" });
     this.counted = element("span", { class: "said" });
-    this.launcher = element("button", { type: "button", class: "launcher", "aria-haspopup": "dialog" });
+    this.launcher = element("button", { type: "button", class: "launcher", "aria-expanded": "false" });
     this.launcher.append(icon(ICONS.chat), element("span", { class: "label" }, texts.button));
     this.launcher.append(this.count, " ", this.counted);
     this.launcher.addEventListener("click", () => this.open(true));
@@ -128,6 +150,9 @@ class Widget {
     this.status = element("p", { class: "said", role: "status" });
     this.root = element("div", { class: `root ${this.side}`, lang: talk.language, dir: this.direction });
     this.root.append(this.panel.node, this.launcher, this.status);
+    if (Number.isFinite(this.offset)) this.root.style.setProperty("--rise", `${this.offset}px`);
+    this.place = new Place(this.host, this.launcher);
+    this.panelPlace = new Place(this.host, this.panel.node);
     this.root.addEventListener("keydown", this.escaping);
     // Outside, the host is the target of events: shortcuts of the page would take letters, its dialogs the focus.
     for (const type of ["keydown", "keypress", "keyup", "input", "focusin", "focusout"]) {
@@ -149,6 +174,7 @@ class Widget {
     // Adding a listener again has no effect.
     document.addEventListener("keydown", this.escaping);
     this.talk.listen();
+    this.watch.start();
   }
 
   removed() {
@@ -168,6 +194,7 @@ class Widget {
     this.panel.field.value = panel.field.value;
     if (panel.opened) this.open(false);
     if (invite) this.show(invite.view, invite.invite).write(invite.written);
+    this.look();
     if (focused === panel.field) this.panel.field.focus();
     if (invite?.field && focused === invite.field) this.invite.field.focus();
     this.refresh();
@@ -182,7 +209,37 @@ class Widget {
     }
     this.uninvite();
     if (!invite || this.settled.has(invite.rule)) return;
-    this.announce(this.show(view, invite).text);
+    this.show(view, invite).waits = true;
+  }
+
+  // Back to the corner: another page may have a place there.
+  goHome() {
+    this.round = false;
+    this.place.move(0, 0);
+  }
+
+  /** Looks what is under the chat, and makes room. */
+  look() {
+    if (!this.shown || !this.host.isConnected) return;
+    const { launcher, place, invite } = this;
+    this.root.classList.toggle("dark", this.scheme === "dark" || (this.scheme !== "light" && pageIsDark()));
+    if (this.panel.opened) return;
+    const round = () => launcher.classList.toggle("round", this.round || innerWidth <= 480);
+    round();
+    if (!launcher.hidden && !place.look()) {
+      // Without its text it needs less.
+      this.round = true;
+      round();
+      place.look();
+    }
+    if (!invite || invite.busy) return;
+    // An invite that would cover something waits until the page is scrolled or changes.
+    invite.node.hidden = false;
+    if (!invite.place.look()) invite.node.hidden = true;
+    else if (invite.waits) {
+      invite.waits = false;
+      this.announce(invite.text);
+    }
   }
 
   show(view, invite) {
@@ -194,7 +251,10 @@ class Widget {
       accepted: (question) => this.accept(question),
       dismissed: () => this.dismiss(),
     });
-    this.root.prepend(this.invite.node);
+    const { node } = this.invite;
+    this.root.prepend(node);
+    this.invite.place = new Place(this.host, node, () => [this.launcher.getBoundingClientRect()]);
+    node.addEventListener("animationend", () => this.look());
     return this.invite;
   }
 
@@ -234,8 +294,41 @@ class Widget {
   }
 
   post(event) {
-    // A lost event only changes the statistics of invites or a count of messages.
-    post(this.base + "events", event).catch(() => {});
+    this.postTo("events", event);
+  }
+
+  // What is lost only changes statistics.
+  postTo(name, body) {
+    post(this.base + name, body).catch(() => {});
+  }
+
+  // What is seldom used comes when the chat is first opened.
+  more() {
+    return import(`${this.base}m.js?${this.talk.language}`);
+  }
+
+  ring() {
+    this.more().then((more) => more.ring()).catch(() => {});
+  }
+
+  save() {
+    const offset = -new Date().getTimezoneOffset();
+    element("a", { href: `${this.base}transcript?offset=${offset}`, download: "chat.txt" }).click();
+  }
+
+  async forget() {
+    const response = await post(`${this.base}forget-talk`, {}).catch(() => null);
+    if (!response?.ok) {
+      this.announce(this.texts.error);
+      return;
+    }
+    this.greeting = null;
+    this.talk.forgotten();
+    this.panel.field.value = "";
+    this.panel.log.introduce(this.texts.greeting);
+    this.refresh();
+    const { deleted } = await this.more();
+    this.announce(deleted);
   }
 
   // Opens the provider's chat with a text, or only loads it (null). If it does not come, there is clew's own.
@@ -262,7 +355,20 @@ class Widget {
     this.talk.watched = true;
     this.talk.start();
     this.launcher.hidden = true;
+    this.launcher.setAttribute("aria-expanded", "true");
     this.panel.open(focus);
+    const { panel } = this;
+    this.more()
+      .then((more) => {
+        this.typing ??= new more.Typing(this.base, this.talk);
+        if (panel.equip(more)) this.refresh();
+      })
+      .catch(() => {});
+    // Open since the page before, it would cover what is to be bought here.
+    if (!this.panel.full && !this.panelPlace.look(false) && !focus) {
+      this.shut();
+      return;
+    }
     memory.write({ open: true });
     this.refresh();
   }
@@ -274,18 +380,24 @@ class Widget {
       this.uploads.send(files, this.panel, this.rule);
       this.rule = null;
     } catch {
-      this.panel.report(this.online, this.talk.state, true, null, this.back);
+      this.announce(this.texts.error);
     }
   }
 
   minimise() {
+    memory.write({ open: false });
+    this.shut();
+  }
+
+  shut() {
     const focused = this.panel.node.matches(":focus-within");
     this.panel.close();
     this.talk.unwatch();
     this.launcher.hidden = false;
+    this.launcher.setAttribute("aria-expanded", "false");
     if (focused) this.launcher.focus();
-    memory.write({ open: false });
     this.refresh();
+    this.look();
   }
 
   // Escape inside the widget, or on the page if nothing there handles the key.
@@ -301,6 +413,7 @@ class Widget {
     this.panel.log.add(entry, next);
     if (!live || entry.author !== "agent") return;
     this.refresh();
+    if (this.sound && memory.read().sound && (isHidden() || !this.panel.opened)) this.ring();
     if (this.panel.opened) return;
     const agent = entry.agent || this.texts.agent;
     this.announce(fill(this.texts.new_message, { agent, text: entry.text }));
@@ -308,6 +421,11 @@ class Widget {
 
   // The tab stores which messages were read; a new tab uses the server's count.
   refresh() {
+    const { invite } = this.talk;
+    if (invite && invite !== this.greeting) {
+      this.greeting = invite;
+      this.panel.log.introduce(invite);
+    }
     const answers = this.talk.entries.filter((entry) => entry.author === "agent");
     let { read } = memory.read();
     if (this.panel.opened && !isHidden()) {
@@ -322,6 +440,7 @@ class Widget {
     const count = read === undefined ? this.unread : answers.filter((entry) => entry.id > read).length;
     this.count.textContent = count > 9 ? "9+" : count || "";
     this.counted.textContent = count ? fill(this.texts.unread, { count }) : "";
+    this.pageTitle.show(this.count.textContent);
     this.panel.offerFiles(this.talk.files);
     const instead = this.elsewhere.failed ? this.chat : null;
     this.panel.report(this.online, this.talk, instead, this.back);
@@ -334,25 +453,14 @@ class Widget {
   }
 }
 
-/** The site's colour, and black or white text on it, whichever has more contrast (WCAG 2.2, contrast ratio). */
-function palette(colour) {
-  const accent = /^#[0-9a-f]{6}$/i.test(colour) ? colour : "#1b5e9e";
-  const [red, green, blue] = [1, 3, 5].map((at) => {
-    const value = parseInt(accent.slice(at, at + 2), 16) / 255;
-    return value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
-  });
-  const luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue;
-  const ink = 1.05 / (luminance + 0.05) >= 4.5 ? "#ffffff" : "#000000";
-  return `:host { --accent: ${accent}; --ink: ${ink}; }`;
-}
-
 let widget;
 
-/** Called by the loader with each response of decide. Cached loaders call it too, so the signature is fixed. */
-export function update(base, view, answer) {
+/**
+ * Exported, as TEXTS is. Called by the loader with each response of decide. Cached loaders call it too, so the signature
+ * is fixed.
+ */
+function update(base, view, answer) {
   widget ??= new Widget(base);
   widget.update(view, answer);
   widget.learn(view, answer);
 }
-
-export { TEXTS };

@@ -87,7 +87,14 @@ async def _read(request: Request, at: RequestContext) -> Response:
     state = "none" if found.conversation is None else found.conversation.state
     messages = [m.to_json(found.shown) for m in found.messages]
     seen = (found.conversation.agent_saw if found.conversation is not None else None) or 0
-    data = {"messages": messages, "state": state, "seen": seen, "online": _online(at, found.conversation)}
+    data: dict[str, object] = {
+        "messages": messages,
+        "state": state,
+        "seen": seen,
+        "online": _online(at, found.conversation),
+    }
+    if found.conversation is not None:
+        data |= {"invite": found.conversation.invite, "rating": found.conversation.rating}
     files = offered(at.site.settings)
     return JSONResponse({**data, "files": files, "blocked": await _blocked(at, visitor)}, headers=NO_STORE)
 

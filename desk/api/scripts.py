@@ -12,6 +12,7 @@ from ...templates import (
     consent_script,
     language,
     loader,
+    menu_script,
     order_script,
     share_script,
     silence,
@@ -39,6 +40,11 @@ def _script(request: Request, at: RequestContext, script: Script) -> Response:
     if zipped:
         return Response(script.gzipped, headers={**headers, "content-encoding": "gzip"})
     return Response(script.body, headers=headers)
+
+
+def _asked(request: Request, at: RequestContext) -> str:
+    query = request.scope["query_string"][:8].decode("latin-1")
+    return language(query, default=at.site.settings.language)
 
 
 @api
@@ -74,16 +80,20 @@ async def order_file(request: Request, at: RequestContext) -> Response:
 @api
 async def share_file(request: Request, at: RequestContext) -> Response:
     """What the widget fetches when the visitor sends a file, in the language that the query names."""
-    query = request.scope["query_string"][:8].decode("latin-1")
-    return _script(request, at, share_script(language(query, default=at.site.settings.language)))
+    return _script(request, at, share_script(_asked(request, at)))
+
+
+@api
+async def menu_file(request: Request, at: RequestContext) -> Response:
+    """What the widget fetches when the chat is opened, in the language that the query names."""
+    return _script(request, at, menu_script(_asked(request, at)))
 
 
 @api
 async def widget_file(request: Request, at: RequestContext) -> Response:
     """The widget, which the loader fetches when there is something to show, in the language that the query
     names."""
-    query = request.scope["query_string"][:8].decode("latin-1")
-    return _script(request, at, widget(language(query, default=at.site.settings.language)))
+    return _script(request, at, widget(_asked(request, at)))
 
 
 @api
@@ -100,6 +110,7 @@ routes = [
     Route("/c.js", consent_file),
     Route("/h.js", checkout_file),
     Route("/k.js", carry_file),
+    Route("/m.js", menu_file),
     Route("/o.js", order_file),
     Route("/p.js", provider_file),
     Route("/s.js", share_file),

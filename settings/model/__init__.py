@@ -1,6 +1,6 @@
 """The models of all settings, which other rooms import from here. For loading and errors, see `load.py`."""
 
-from .base import LANGUAGES, Language, Model
+from .base import LANGUAGES, Language, Model, PageType
 from .chat import ChatAttribute, Hours, Rule
 from .credit import Credit, Lookback, Terms
 from .limits import Bound, Limits
@@ -10,7 +10,7 @@ from .partners import Partner
 from .payouts import BankAccount
 from .server import JOURNAL, Delivery, Settings, Upstream, listen_address
 from .sharing import Files
-from .site import ApiScope, EventEndpoint, PageType, Site
+from .site import ApiScope, EventEndpoint, Site
 
 __all__ = [
     "JOURNAL",

@@ -42,6 +42,7 @@ Language = Literal[
     "zh",
 ]
 LANGUAGES: tuple[Language, ...] = get_args(Language)
+PageType = Literal["home", "category", "product", "search", "cart", "checkout", "confirmation", "account"]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from .base import Language, Model, TimeZone
+from .base import Language, Model, PageType, TimeZone
 
 DEPARTMENT = r"^[A-Za-z0-9_.-]{1,64}$"
 
@@ -24,13 +24,30 @@ class Rule(Model):
     enabled: bool = True
 
 
+Side = Literal["left", "right"]
+WidgetText = Literal["agent", "away", "button", "closed", "greeting", "invitation", "offline", "online"]
+
+
+class WidgetPlace(Model):
+    """Where the chat is on the pages of a type, if not where it is on the others."""
+
+    side: Side | None = None
+    offset: int | None = Field(None, ge=0, le=400)
+
+
 class Widget(Model):
     """The look of the chat, and what happens if no rule acts."""
 
     default: Literal["show", "hide"] = "show"
     title: str | dict[Language, str] | None = None
     color: str = Field("#1b5e9e", pattern=r"^#[0-9a-fA-F]{6}$")
-    side: Literal["left", "right"] = "right"
+    scheme: Literal["page", "light", "dark"] = "page"
+    side: Side = "right"
+    offset: int = Field(20, ge=0, le=400)
+    pages: dict[PageType, WidgetPlace] = {}
+    avatar: str | None = Field(None, max_length=500, pattern=r"""^(https://|/[^/])[^\s"'<>\\]*$""")
+    texts: dict[WidgetText, str | dict[Language, str]] = {}
+    sound: bool = False
     dismissals: int = Field(1, ge=1, le=100)
     invite_pages: int = Field(3, ge=1, le=50)
 

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from .base import Host, Language, Model, OneHost, TimeZone
+from .base import Host, Language, Model, OneHost, PageType, TimeZone
 from .chat import Chat, Hours, Rule, Widget
 from .credit import Credit
 from .offers import Offers
@@ -17,8 +17,6 @@ from .sharing import Files
 
 SecondFactor = Literal["off", "owners", "all"]
 """Who has to have a second factor at the desk."""
-
-PageType = Literal["home", "category", "product", "search", "cart", "checkout", "confirmation", "account"]
 
 
 def _upstream(value: str) -> str:

@@ -47,7 +47,7 @@ CONVERSATION = [
     for name in (
         *("id", "site", "visitor", "language", "rule", "state", "agent", "started_at", "updated_at"),
         *("agent_saw", "visitor_saw"),
-        "department",
+        *("department", "invite", "rating"),
     )
 ]
 OWN = conversations.c.provider.is_(None)
@@ -226,6 +226,13 @@ def _of_several(count: int) -> Prepared:
     )
 
 
+_RATED = Prepared(
+    update(conversations)
+    .where(conversations.c.id == bindparam("key"))
+    .values(values_of([conversations.c.rating, conversations.c.rating_text]))
+)
+
+
 class NoConversationError(LookupError):
     """The site has no conversation of this id."""
 
@@ -289,8 +296,10 @@ class Conversations:
         opening: Callable[[], None] = lambda: None,
         refuse: Callable[[float], None] = lambda until: None,
         department: str | None = None,
+        invite: str | None = None,
     ) -> Added:
         """Write a visitor's message into its conversation, which is opened or reopened if it has to be.
+        `invite` is the text of the rule's invite.
 
         A `client_id` that this visitor has sent before adds nothing and returns the first message. `opening`
         is called before a new conversation is made, and `refuse`, for a visitor who is blocked, with the time
@@ -324,7 +333,9 @@ class Conversations:
             if found is None or (opened and now - found.updated_at > REOPEN_SECONDS):
                 opening()
                 found = Conversation(
-                    new_id(), site, visitor, language, rule, "open", None, now, now, department=department
+                    *(new_id(), site, visitor, language, rule, "open", None, now, now),
+                    department=department,
+                    invite=invite,
                 )
                 row = {c.name: getattr(found, c.name) for c in CONVERSATION}
                 await tx.execute(insert(conversations).values(**row, said=0))
@@ -335,6 +346,19 @@ class Conversations:
             if opened:
                 await log(tx, Done("opened", site, found.id, agent=found.agent, at=now))
             return Added(found, message, created=True, opened=opened, previous=previous)
+
+        return await self._db.transact(work)
+
+    async def rate(self, site: str, visitor: str, rating: int, text: str | None) -> Conversation | None:
+        """Note how the visitor rates its newest conversation, in place of an earlier rating; the
+        conversation, None without one."""
+
+        async def work(tx: Connection) -> Conversation | None:
+            found = await _latest(tx, site, visitor, lock=True)
+            if found is not None:
+                rated = {"key": found.id, "rating": rating, "rating_text": text}
+                await tx.execute(_RATED, rated)
+            return found
 
         return await self._db.transact(work)
 

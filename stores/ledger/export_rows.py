@@ -303,6 +303,7 @@ def _messages(place: Place) -> Select[Any]:
         select(
             *(*row, own.conversation, own.author, own.agent),
             *(own.text, own.kind, own.extra, talk.site, talk.visitor, talk.language),
+            *(talk.rating, talk.rating_text),
         )
         .join_from(messages, conversations, talk.id == own.conversation)
         .where(own.id > place[1])
@@ -321,6 +322,8 @@ async def _message_lines(_connection: Connection, rows: Sequence[Row[Any]]) -> L
                 "kind": row.kind,
                 "extra": row.extra,
                 "at": timestamp(row.at_time),
+                "rating": row.rating,
+                "rating_text": None if row.rating_text is None else _readable(row.rating_text),
             }
         ]
         for row in rows

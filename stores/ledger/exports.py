@@ -49,6 +49,7 @@ COLUMNS: Final[Mapping[str, Sequence[str]]] = {
     ),
     "conversations": (
         *("message", "conversation", "site", "visitor", "language", "author", "agent", "text", "at"),
+        *("rating", "rating_text"),
     ),
     "talks": (
         *("line", "site", "conversation", "visitor", "kind", "by", "agent", "before", "department", "why"),
@@ -71,6 +72,7 @@ NUMBERS: Final = frozenset(
         "message",
         "offer",
         "line",
+        "rating",
     }
 )
 """The columns that are whole numbers; all others are text. Any may be None."""

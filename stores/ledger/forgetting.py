@@ -164,6 +164,10 @@ class Forgetting:
         found = found.plus(await self._work(lambda tx: _unread(tx, person, done), done))
         return found.plus(await self._work(lambda tx: _notices(tx, person, done), done))
 
+    async def forget_talks(self, site: str, visitor: str, now: float) -> Forgot:
+        """Delete the visitor's conversations with all that was written, and nothing else of it."""
+        return await self._talks(site, visitor, _Done(False, now))
+
     async def settle(self, now: float) -> Forgot:
         """Take out the click ids of forgotten visitors that were kept to be reported, where
         that is done, or 30 days are over."""

@@ -142,7 +142,8 @@ async def _conversations(tx: Connection, before: float) -> int:
     ids = [row.id for row in rows]
     await delete_files(tx, await _ids(tx, select(files.c.id).where(files.c.message.in_(ids))))
     await tx.execute(delete(messages).where(own.id.in_(ids)))
-    emptied = {"said": 0, "last": None, "page": None, "client": None, "waiting_since": None}
+    gone = ("last", "page", "client", "waiting_since", "rating_text", "invite")
+    emptied: dict[str, Any] = {"said": 0, **dict.fromkeys(gone)}
     named = talk.id.in_({row.conversation for row in rows}) & (talk.updated_at < before)
     await tx.execute(update(conversations).where(named).values(state="closed", **emptied))
     # Agents may have written anything into a tag.

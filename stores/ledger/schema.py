@@ -442,6 +442,8 @@ conversations = Table(
     # page told of it.
     Column("tied", text_of(8)),
     Column("rating", Integer),  # by the visitor, 1 to 5
+    Column("rating_text", text_of(500)),  # what it wrote about it
+    Column("invite", text_of(1000)),  # the text of the rule's invite
     Column("department", text_of(64)),  # whose it is, by the rule that started it or by a transfer
     # A browser tells the id: nobody may take one that is another visitor's.
     UniqueConstraint("site", "provider", "external", "visitor"),

@@ -31,6 +31,7 @@ const ICONS = {
   minimise: "M6 9.5l6 6 6-6",
   attach: "M19 11.5l-7 7a4.5 4.5 0 0 1-6.4-6.4l7.4-7.4a3 3 0 0 1 4.3 4.3l-7.3 7.3a1.5 1.5 0 0 1-2.2-2.2l6.5-6.4",
   send: "M12 19.5v-15M5.5 11L12 4.5 18.5 11",
+  more: "M5 12h.01M12 12h.01M19 12h.01",
 };
 
 /** A button with an icon and a label for assistive technology. */
@@ -55,7 +56,14 @@ let plural = new Intl.PluralRules(TEXTS.language);
 /** The text with values in place of its braces. Of plural forms it is the one for `count`. */
 function fill(text, values) {
   const form = text.other ? (text[plural.select(values.count)] ?? text.other) : text;
-  return form.replace(/\{(\w+)\}/g, (brace, name) => values[name] ?? brace);
+  return form.replace(/\{(\w+)\}/g, (brace, name) => isolated(values[name] ?? brace));
+}
+
+const TURNS = /[\u0590-\u08ff\u200e\u200f\u202a-\u202e\u2066-\u2069\ufb1d-\ufefc]/; // from right to left
+
+/** A text that stands in another one, so that it does not turn the direction of that. */
+function isolated(text) {
+  return TURNS.test(text) ? `\u2068${text}\u2069` : text;
 }
 
 /** A random id of up to 43 characters. */
@@ -73,7 +81,7 @@ function post(url, body) {
   });
 }
 
-/** State of the tab, kept between pages: `open`, `draft`, `read` and `pending`. Storage may be forbidden. */
+/** State of the tab, kept between pages: `open`, `draft`, `read`, `pending`, `sound`. Storage may be forbidden. */
 const memory = {
   read() {
     try {

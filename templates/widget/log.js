@@ -55,6 +55,9 @@ class Log {
     this.rows = new Map();
     this.entries = new WeakMap(); // by row
     this.node = element("div", { class: "log", role: "log", "aria-label": texts.messages, tabindex: "0" });
+    // Read out when a message has come, not each time that somebody touches a key.
+    this.writing = element("p", { class: "writing", "aria-live": "off" });
+    this.node.append(this.writing);
   }
 
   /** Shows a text above all messages. */
@@ -78,7 +81,7 @@ class Log {
     row.append(element("p", { class: "text", dir: "auto" }, ...body));
     this.rows.set(entry, row);
     this.entries.set(row, entry);
-    this.node.insertBefore(row, this.rows.get(next) ?? null);
+    this.node.insertBefore(row, this.rows.get(next) ?? this.writing);
     this.group(row);
     this.group(row.nextElementSibling);
     this.change(entry);
@@ -90,6 +93,7 @@ class Log {
     const row = this.rows.get(entry);
     if (!row) return;
     row.querySelector(".status")?.remove();
+    if (this.mark?.parentNode !== row) this.mark = null;
     const { sending, sending_at, failed, failed_until, retry, blocked } = this.texts;
     const time = entry.due && this.time(new Date(entry.due), { second: "2-digit" });
     if (entry.state === "sending") {
@@ -102,6 +106,25 @@ class Log {
       row.append(element("p", { class: "status wrong" }, why, " ", button));
       this.toEnd();
     }
+  }
+
+  /** Shows below the visitor's newest message whether it was sent or read, and who writes. */
+  report(seen, writing) {
+    const sent = [...this.rows.keys()].filter((entry) => entry.author === "visitor" && entry.state === "sent");
+    const newest = sent.reduce((one, other) => (other.id > (one?.id ?? 0) ? other : one), undefined);
+    const row = this.rows.get(newest);
+    const text = newest && (newest.id <= seen ? this.texts.read : this.texts.sent);
+    if (this.mark?.parentNode !== row || this.mark?.textContent !== text) {
+      this.mark?.remove();
+      this.mark = row && element("p", { class: "status" }, text);
+      row?.append(this.mark);
+    }
+    const agent = writing && (writing.agent || this.texts.agent);
+    const line = agent ? fill(this.texts.writing, { agent }) : "";
+    if (this.writing.textContent === line) return;
+    const scrolls = this.atEnd();
+    this.writing.textContent = line;
+    if (scrolls) this.toEnd();
   }
 
   /** Removes an entry. */
@@ -125,7 +148,7 @@ class Log {
   heading(entry) {
     const own = entry.author === "visitor";
     const who = own ? this.texts.you : entry.agent || this.texts.agent;
-    const heading = element("p", { class: "heading" }, element("span", { class: own ? "said" : "who" }, who));
+    const heading = element("p", { class: "heading" }, element("span", { class: own ? "said" : "who", dir: "auto" }, who));
     const at = new Date(entry.at * 1000);
     if (Number.isFinite(at.getTime())) {
       heading.append(" ", element("time", { datetime: at.toISOString() }, this.time(at)));

@@ -1,11 +1,17 @@
-// The chat: a non-modal dialog with heading, messages and a field.
+// The chat: a dialog with heading, messages and a field; modal where it fills the screen.
 
 const MAX_MESSAGE = 4000;
+const FULL = "(max-width: 480px), (max-height: 400px)"; // as in w.css
 
 class Panel {
-  /** `acts` are callbacks: `send(text)`, `attach(files)`, `retry(entry)`, `minimise()`. */
-  constructor(base, texts, language, title, greeting, acts) {
+  /**
+   * `look` is `{title, greeting, avatar, sound, preview}`: a text, a text, the address of a picture, whether a sound is
+   * offered, and whether agents see what is being written. `acts` are callbacks: `send(text)`, `attach(files)`, `retry(entry)`,
+   * `minimise()`, `typing(text)`, `rate(rating, text)`, `save()`, `forget()`, `sound(on)`.
+   */
+  constructor(base, texts, language, look, acts) {
     this.texts = texts;
+    this.look = look;
     this.acts = acts;
     this.log = new Log(base, texts, language, acts.retry);
     this.presence = element("p", { class: "presence" });
@@ -19,7 +25,11 @@ class Panel {
       enterkeyhint: "send",
     });
     this.field.value = memory.read().draft ?? "";
-    this.field.addEventListener("input", () => memory.write({ draft: this.field.value }));
+    this.field.addEventListener("input", () => {
+      memory.write({ draft: this.field.value });
+      acts.typing(this.field.value);
+    });
+    this.spot = element("span"); // of the menu's button
     onEnter(this.field, () => this.submit());
     this.picker = element("input", { type: "file", multiple: "", tabindex: "-1", "aria-hidden": "true", hidden: "" });
     this.attach = iconButton("attach", texts.file, () => this.picker.click());
@@ -28,7 +38,7 @@ class Panel {
       this.take(this.picker.files);
       this.picker.value = "";
     });
-    const heading = element("h2", { id: "title" }, title);
+    const heading = element("h2", { id: "title", dir: "auto" }, look.title);
     this.node = element(
       "div",
       { class: "panel", role: "dialog", "aria-labelledby": "title", tabindex: "-1" },
@@ -36,6 +46,7 @@ class Panel {
         "div",
         { class: "head" },
         element("div", { class: "titles" }, heading, this.presence),
+        this.spot,
         iconButton("minimise", texts.minimise, acts.minimise),
       ),
       this.log.node,
@@ -56,8 +67,29 @@ class Panel {
     this.node.addEventListener("dragover", (event) => {
       if (this.files && event.dataTransfer?.types.includes("Files")) event.preventDefault();
     });
-    this.log.introduce(greeting);
+    this.log.introduce(look.greeting);
     this.fit = () => this.fitViewport();
+    this.fullChanged = () => this.node.setAttribute("aria-modal", `${this.full}`);
+  }
+
+  /** Adds what else an open chat has, once; returns whether it did. */
+  equip(more) {
+    if (this.menu) return false;
+    const { Menu, Rating, addAvatar, keepFocus } = more.equip({ element, icon, iconButton, onEnter, fill, memory, post, send: this.texts.send }, this.node.getRootNode());
+    const { acts } = this;
+    this.menu = new Menu(this.look.sound, acts);
+    this.rating = new Rating(acts.rate);
+    this.spot.replaceWith(this.menu.button);
+    this.log.node.before(this.menu.node);
+    this.log.node.after(this.rating.node);
+    addAvatar(this.node.firstChild, this.look.avatar);
+    keepFocus(this);
+    return true;
+  }
+
+  /** Whether it fills the screen. */
+  get full() {
+    return matchMedia(FULL).matches;
   }
 
   /** Offers to send files; `files` as in `Talk`. */
@@ -80,6 +112,8 @@ class Panel {
   /** Shows the chat. `focus` if the visitor opened it; on touch screens the field is not focused (no keyboard). */
   open(focus) {
     this.node.hidden = false;
+    this.fullChanged();
+    addEventListener("resize", this.fullChanged);
     window.visualViewport?.addEventListener("resize", this.fit);
     window.visualViewport?.addEventListener("scroll", this.fit);
     this.fit();
@@ -90,22 +124,30 @@ class Panel {
   /** Hides the chat. */
   close() {
     this.node.hidden = true;
+    this.menu?.close();
+    removeEventListener("resize", this.fullChanged);
     window.visualViewport?.removeEventListener("resize", this.fit);
     window.visualViewport?.removeEventListener("scroll", this.fit);
   }
 
   /**
-   * Shows whether an agent is online, and an error if there is one. `instead`: of this provider's chat; `back`: when
+   * Shows whether an agent is online, and what `talk` tells. `instead`: of this provider's chat; `back`: when
    * somebody is there again, in unix seconds, if that is known.
    */
-  report(online, { state, trouble, blocked }, instead, back) {
+  report(online, talk, instead, back) {
     const { texts } = this;
+    const { state, trouble, blocked, seen, writing } = talk;
+    this.log.report(seen, writing);
+    this.menu?.report(talk.last > 0);
+    const answered = talk.entries.some((entry) => entry.author === "agent");
+    if (state === "closed" && answered && !talk.rated) this.rating?.ask();
+    else if (state !== "closed") this.rating?.hide();
     this.presence.textContent = online ? texts.online : texts.away;
     this.presence.classList.toggle("here", online);
-    const closed = state === "closed" && texts.closed;
+    const closed = (blocked && texts.blocked) || (state === "closed" && texts.closed);
     const down = instead && texts.instead;
-    const why = (trouble && texts.error) || (blocked && texts.blocked) || closed || down;
-    const notice = why || (!online && this.offline(back)) || "";
+    const preview = this.look.preview ? texts.preview : "";
+    const notice = (trouble && texts.error) || closed || down || (!online && this.offline(back)) || preview;
     const mail = instead?.mail ?? "";
     // Setting the same text would announce it again.
     if (this.notice.textContent === [notice, mail].filter(Boolean).join(" ")) return;

@@ -5,6 +5,9 @@ const PENDING = 20; // maximum number of unsent messages kept for the next page
 const RESEND = [2000, 5000, 15000]; // ms between attempts to send one message
 const MAX_WAIT = 120000; // ms that a message over the limit waits before it fails
 const FOLLOW = [2000, 5000, 15000, 30000, 60000]; // ms between attempts to reach the server again
+const AWAY = 30000; // ms between requests of a hidden page, for the count in its title
+const AWAY_LONGEST = 30 * 60000; // ms for which it asks
+const THEIRS = 6000; // ms after which an agent of whom nothing is heard no longer writes
 const POLL = 5000; // ms between requests while the stream is not open, as behind a proxy that buffers streams
 
 /**
@@ -15,7 +18,7 @@ const POLL = 5000; // ms between requests while the stream is not open, as behin
  * `blocked`: refused, because the visitor may not write at the moment.
  *
  * `listener` gets the callbacks `added(entry, next, live)`, `changed(entry)`, `removed(entry)`, `presence(online)` and
- * `state()`.
+ * `state()`. `seen` is the newest message that an agent has read, `writing` who writes, if somebody does.
  */
 class Talk {
   constructor(base, listener) {
@@ -29,12 +32,20 @@ class Talk {
     this.failures = 0;
     this.arrived = 0; // number of messages of this page that the server has accepted
     this.queue = [];
-    this.carried = memory.read().pending ?? []; // unsent messages of the previous page
+    this.seen = 0;
+    this.writing = null;
+    const { pending } = memory.read();
+    this.carried = Array.isArray(pending) ? pending : []; // unsent messages of the previous page
     this.source = null;
     this.wanted = false;
     this.watched = false; // the visitor has the chat open
     this.blocked = false;
-    this.visibilityChanged = () => (isHidden() ? this.disconnect() : this.follow());
+    this.visibilityChanged = () => {
+      this.hiddenAt = isHidden() ? Date.now() : undefined;
+      if (!isHidden()) return this.follow();
+      this.disconnect();
+      return this.away();
+    };
     this.hiding = () => this.disconnect();
     this.returned = (event) => event.persisted && this.follow();
   }
@@ -92,15 +103,19 @@ class Talk {
   }
 
   async follow() {
-    if (!this.wanted || this.following || this.source?.readyState === EventSource.OPEN || isHidden()) return;
+    if (!this.wanted || this.following || this.source?.readyState === EventSource.OPEN) return;
+    if (isHidden() && !this.hiddenAt) return;
     this.following = true;
     const { arrived } = this;
     try {
-      const response = await fetch(`${this.base}messages?after=${this.last}`, { cache: "no-store" });
+      const response = await fetch(this.fresh("messages"), { cache: "no-store" });
       if (!response.ok) throw new Error(response.status);
-      const { messages, state, files, ...known } = await response.json();
+      const { messages, state, files, seen, invite, rating, ...known } = await response.json();
       this.known(known);
       this.files = files; // what may be sent, as `{accept, megabytes}`, or null
+      Object.assign(this, { invite, rated: rating });
+      this.saw(seen);
+      if (this.last && state === "none") this.forgotten();
       for (const message of messages) this.receive(message);
       // A message that arrived meanwhile has opened a conversation that this response does not include.
       this.state = this.arrived > arrived ? "open" : state;
@@ -109,12 +124,47 @@ class Talk {
       this.loaded = true;
       // If an agent answers a closed conversation, it is open again. In an open chat, agents come and go.
       if (this.state === "none" && !this.watched) this.disconnect();
+      else if (isHidden()) this.away();
       else this.connect();
     } catch {
       this.failures += 1;
       this.retryIn(FOLLOW[Math.min(this.failures, FOLLOW.length) - 1]);
     }
     this.following = false;
+    this.listener.state();
+  }
+
+  // A shop's service worker that keeps all it has seen would answer with old messages.
+  fresh(name) {
+    return `${this.base}${name}?after=${this.last}&now=${Date.now()}`;
+  }
+
+  // A hidden page has no stream, and asks now and then.
+  away() {
+    if (this.state === "open" && Date.now() - this.hiddenAt < AWAY_LONGEST) this.retryIn(AWAY);
+  }
+
+  /** Forgets the talk, because the server has. */
+  forgotten() {
+    for (const entry of [...this.entries]) this.drop(entry);
+    this.disconnect();
+    this.queue.length = 0;
+    this.last = this.seen = 0;
+    this.state = "none";
+    this.invite = this.rated = undefined;
+    memory.write({ pending: [], draft: "", read: 0 });
+  }
+
+  saw(message) {
+    if (!Number.isSafeInteger(message) || message <= this.seen) return;
+    this.seen = message;
+    this.listener.state();
+  }
+
+  theyWrite(agent, typing) {
+    clearTimeout(this.theirs);
+    this.writing = typing ? { agent } : null;
+    if (typing) this.theirs = setTimeout(() => this.theyWrite(agent, false), THEIRS);
     this.listener.state();
   }
 
@@ -127,11 +177,14 @@ class Talk {
     if (!this.wanted || isHidden()) return;
     this.retryIn(POLL);
     if (this.source) return;
-    const source = new EventSource(`${this.base}stream?after=${this.last}`);
+    const source = new EventSource(this.fresh("stream"));
     source.addEventListener("open", () => clearTimeout(this.timer));
     source.addEventListener("message", (event) => this.streamed(event.data));
-    source.addEventListener("state", (event) => {
-      this.known(JSON.parse(event.data));
+    const hear = (type, act) => source.addEventListener(type, (event) => act(parsedJson(event.data) ?? {}));
+    hear("typing", ({ agent, typing }) => this.theyWrite(agent, typing === true));
+    hear("seen", ({ message }) => this.saw(message));
+    hear("state", (known) => {
+      this.known(known);
       this.listener.state();
     });
     source.addEventListener("error", () => {
@@ -149,13 +202,9 @@ class Talk {
   }
 
   streamed(data) {
-    let message;
-    try {
-      message = JSON.parse(data);
-    } catch {
-      return;
-    }
+    const message = parsedJson(data);
     this.receive(message);
+    if (message?.author === "agent") this.theyWrite(null, false);
     // A system message closes the conversation; a message after that opens it again.
     if (message?.author === "system" || this.state === "closed") {
       this.disconnect();
@@ -255,6 +304,7 @@ class Talk {
   accepted() {
     this.arrived += 1;
     this.state = "open";
+    this.blocked = false;
     this.listener.state();
     this.wanted = true;
     this.connect();
@@ -264,7 +314,7 @@ class Talk {
     entry.state = state;
     this.keep();
     this.listener.changed(entry);
-    if (entry.blocked) this.listener.state();
+    this.listener.state();
   }
 
   keep() {
@@ -280,6 +330,14 @@ class Talk {
       this.add(entry, false);
       this.deliver(entry);
     }
+  }
+}
+
+function parsedJson(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
   }
 }
 

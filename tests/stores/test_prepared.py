@@ -127,6 +127,7 @@ OTHERS: Mapping[str, Mapping[str, Any]] = {
     "_ADD": {"before": "bo"},
     "_CHANGE_ORDER": {"before": 1},
     **{key: {"key": "t3000"} for key in ("_VISITOR_SAID", "_AGENT_SAID")},
+    "_RATED": {"key": "t3000", "rating": 5, "rating_text": None},
     **{name: {"row": "pb_4990"} for name in ("BEGIN", "FINISH", "FINISH_ACCEPTED", "FINISH_DELIVERED")},
 }
 MOST = 250

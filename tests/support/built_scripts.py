@@ -9,7 +9,9 @@ import minify
 TEMPLATES = Path(__file__).parents[2] / "templates"
 BUILT = TEMPLATES / "built"
 # In dependency order; the last has the function that the loader calls.
-WIDGET = (*(f"widget/{name}.js" for name in ("dom", "talk", "log", "panel", "invite", "provider")), "w.js")
+PARTS = ("dom", "theme", "place", "title", "talk", "log", "panel", "invite", "provider")
+WIDGET = (*(f"widget/{name}.js" for name in PARTS), "w.js")
+EXPORTED = ("TEXTS", "update")
 STYLE_MARK = '"clew:style"'
 
 
@@ -22,11 +24,18 @@ def sources() -> dict[str, tuple[str, ...]]:
 def built() -> Iterator[tuple[str, str]]:
     """Each script's name and its text."""
     for name, parts in sources().items():
-        code = minify.string("application/javascript", "\n".join(map(_read, parts)))
+        code = "\n".join(map(_read, parts))
         if name == "w.js":
-            assert code.count(STYLE_MARK) == 1, f"{STYLE_MARK} must be in the widget's sources exactly once"
-            style = minify.string("text/css", _read("widget/w.css"))
-            code = code.replace(STYLE_MARK, json.dumps(style, ensure_ascii=False))
+            # In a function all names are local, and get short ones.
+            exported = ", ".join(EXPORTED)
+            code = f"const {{{exported}}} = (() => {{{code}\nreturn {{{exported}}};}})();"
+            code += f"export {{{exported}}};"
+        code = minify.string("application/javascript", code)
+        style = TEMPLATES / "widget" / name.replace(".js", ".css")
+        assert code.count(STYLE_MARK) == style.exists(), f"{name}: {STYLE_MARK} must be there exactly once"
+        if style.exists():
+            text = minify.string("text/css", style.read_text(encoding="utf-8"))
+            code = code.replace(STYLE_MARK, json.dumps(text, ensure_ascii=False))
         yield name, code + "\n"
 
 

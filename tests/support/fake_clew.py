@@ -129,6 +129,11 @@ class FakeClew:
         headers = {"etag": script.etag, "x-content-type-options": "nosniff", "cache-control": "no-cache"}
         return Response(script.body, media_type="text/javascript", headers=headers)
 
+    async def _menu(self, request: Request) -> Response:
+        return Response(
+            templates.menu_script(templates.language(request.url.query)).body, media_type="text/javascript"
+        )
+
     async def _provider(self, request: Request) -> Response:
         return Response(templates.provider_script(self.provider).body, media_type="text/javascript")
 
@@ -178,6 +183,7 @@ class FakeClew:
     _routes: dict[str, Callable[["FakeClew", Request], Awaitable[Response]]] = {  # noqa: RUF012
         "l.js": _script,
         "w.js": _script,
+        "m.js": _menu,
         "p.js": _provider,
         "POST decide": _decide,
         "POST events": _event,

@@ -14,7 +14,7 @@ from clew.settings import model
 FOLDER = Path(templates.__file__).with_name("texts")
 FILES = {path.stem: tomllib.loads(path.read_text(encoding="utf-8")) for path in FOLDER.glob("*.toml")}
 ENGLISH = FILES["en"]
-SECTIONS = ("widget", "share", "server")
+SECTIONS = ("widget", "menu", "share", "server")
 # Words that are spelt as in English.
 SAME = {("messages", "fr"), ("send", "da"), ("start", "da")}
 EUROPEAN_UNION = set("bg cs da de el en es et fi fr ga hr hu it lt lv mt nl pl pt ro sk sl sv".split())  # noqa: SIM905
@@ -70,6 +70,9 @@ def test_the_widget_uses_all_texts_that_it_gets_and_no_others() -> None:
 
 
 def test_what_sends_files_uses_all_texts_that_it_gets_and_no_others() -> None:
+    menu = (FOLDER.parent / "m.js").read_text(encoding="utf-8")
+    found = {one or other for one, other in re.findall(r"\bTEXTS\.(\w+)|\{ (\w+) \} = TEXTS", menu)}
+    assert found == set(ENGLISH["menu"])
     source = (FOLDER.parent / "s.js").read_text(encoding="utf-8")
     assert set(re.findall(r"\b(?:TEXTS\.|\"|: \")(file_\w+)", source)) == set(ENGLISH["share"])
 

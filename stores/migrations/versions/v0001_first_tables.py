@@ -56,6 +56,8 @@ def _conversations() -> None:
         sa.Column("external", text_of(100), nullable=True),
         sa.Column("tied", text_of(8), nullable=True),
         sa.Column("rating", sa.Integer(), nullable=True),
+        sa.Column("rating_text", text_of(500), nullable=True),
+        sa.Column("invite", text_of(1000), nullable=True),
         sa.Column("department", text_of(64), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_conversations")),
         sa.UniqueConstraint("site", "provider", "external", "visitor", name=op.f("uq_conversations_site")),

@@ -61,6 +61,8 @@ async def test_a_message_is_written_and_read_back(desk: DeskServer) -> None:
             }
         ],
         "state": "open",
+        "invite": "Können wir Ihnen helfen? Stellen Sie hier Ihre Frage.",
+        "rating": None,
         "seen": 0,
         "online": False,
         "blocked": False,

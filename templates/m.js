@@ -1,0 +1,232 @@
+// What an open chat has besides messages: the menu, the rating, the sound, the report that the visitor writes. The
+// widget imports it when the chat is opened for the first time.
+
+const TEXTS = "clew:texts";
+const STYLE = "clew:style";
+const STAR = "M12 4l2.5 5.2 5.5.7-4 3.9 1 5.7-5-2.8-5 2.8 1-5.7-4-3.9 5.5-.7z";
+let element, icon, iconButton, onEnter, fill, memory, post, send, audio;
+
+/** The classes below, with the widget's helpers to make their elements in its shadow tree. */
+export function equip(tools, shadow) {
+  if (!element) {
+    const style = new CSSStyleSheet();
+    style.replaceSync(STYLE);
+    shadow.adoptedStyleSheets = [...shadow.adoptedStyleSheets, style];
+  }
+  ({ element, icon, iconButton, onEnter, fill, memory, post, send } = tools);
+  return { Menu, Rating, addAvatar, keepFocus };
+}
+
+/** The text when a conversation was deleted. */
+export const { deleted } = TEXTS;
+
+/** Two short tones. Before the visitor has used the page, browsers keep it silent. */
+export function ring() {
+  try {
+    audio ??= new AudioContext();
+    const { currentTime, destination } = audio;
+    [660, 880].forEach((tone, place) => {
+      const begin = currentTime + place * 0.14;
+      const wave = audio.createOscillator();
+      const volume = audio.createGain();
+      wave.frequency.value = tone;
+      volume.gain.setValueAtTime(0.12, begin);
+      volume.gain.exponentialRampToValueAtTime(0.001, begin + 0.25);
+      wave.connect(volume).connect(destination);
+      wave.start(begin);
+      wave.stop(begin + 0.3);
+    });
+  } catch {
+    // No sound here.
+  }
+}
+
+const MAX_COMMENT = 500;
+const TYPING = 2000; // ms between two reports that the visitor writes
+const TYPED = 6000; // ms without a key after which it no longer writes
+const PREVIEW = 1000; // characters that are reported
+
+/** The rating of a closed talk: five buttons, then an optional comment. `rate(rating, text)` sends it. */
+class Rating {
+  constructor(rate) {
+    this.rate = rate;
+    this.node = element("div", { class: "rating", role: "group", "aria-label": TEXTS.rate });
+    this.node.hidden = true;
+  }
+
+  /** Shows the question, once for each end of a talk. */
+  ask() {
+    if (!this.node.hidden || this.done) return;
+    const stars = element("div", { class: "stars" });
+    for (const number of [1, 2, 3, 4, 5]) {
+      const label = fill(TEXTS.stars, { number });
+      const star = element("button", { type: "button", class: "star", "aria-label": label, title: label });
+      star.append(icon(STAR));
+      star.addEventListener("click", () => this.choose(stars, number));
+      stars.append(star);
+    }
+    this.node.replaceChildren(element("p", {}, TEXTS.rate), stars);
+    this.node.hidden = false;
+  }
+
+  /** The talk goes on. */
+  hide() {
+    this.node.hidden = true;
+    this.done = false;
+  }
+
+  choose(stars, rating) {
+    [...stars.children].forEach((star, place) => star.setAttribute("aria-pressed", `${place < rating}`));
+    this.rate(rating, "");
+    if (this.node.querySelector(".composer")) {
+      this.rating = rating;
+      return;
+    }
+    this.rating = rating;
+    const field = element("input", {
+      class: "field",
+      type: "text",
+      maxlength: MAX_COMMENT,
+      placeholder: TEXTS.comment,
+      "aria-label": TEXTS.comment,
+      enterkeyhint: "send",
+    });
+    const submit = () => {
+      const text = field.value.trim();
+      if (text) this.rate(this.rating, text);
+      this.done = true;
+      this.node.replaceChildren(element("p", { role: "status" }, TEXTS.thanks));
+    };
+    onEnter(field, submit);
+    this.node.append(element("div", { class: "composer" }, field, iconButton("send", send, submit)));
+  }
+}
+
+/** The menu in the head. `acts`: `save()`, `forget()`, `sound(on)`; `sounds`: whether a sound is offered. */
+class Menu {
+  constructor(sounds, acts) {
+    this.acts = acts;
+    this.button = iconButton("more", TEXTS.more, () => this.toggle());
+    this.button.setAttribute("aria-expanded", "false");
+    this.save = this.item(TEXTS.save, () => this.close(acts.save()));
+    this.forget = this.item(TEXTS.delete, () => this.confirm());
+    this.items = [this.save, this.forget];
+    if (sounds) {
+      const sound = this.item(TEXTS.sound, () => {
+        const on = sound.getAttribute("aria-pressed") !== "true";
+        sound.setAttribute("aria-pressed", `${on}`);
+        acts.sound(on);
+      });
+      sound.setAttribute("aria-pressed", `${memory.read().sound === true}`);
+      this.items.unshift(sound);
+    }
+    this.node = element("div", { class: "menu", role: "group", "aria-label": TEXTS.more });
+    this.node.hidden = true;
+  }
+
+  /** Without a talk there is nothing to save or to delete. */
+  report(talks) {
+    this.save.hidden = this.forget.hidden = !talks;
+    this.button.hidden = this.items.every((item) => item.hidden);
+    if (this.button.hidden) this.close();
+  }
+
+  item(text, act) {
+    const button = element("button", { type: "button", class: "item" }, text);
+    button.addEventListener("click", act);
+    return button;
+  }
+
+  toggle() {
+    this.node.replaceChildren(...this.items);
+    this.node.hidden = !this.node.hidden;
+    this.button.setAttribute("aria-expanded", `${!this.node.hidden}`);
+    if (!this.node.hidden) this.items.find((item) => !item.hidden)?.focus();
+  }
+
+  close() {
+    if (this.node.hidden) return;
+    const focused = this.node.matches(":focus-within");
+    this.node.hidden = true;
+    this.button.setAttribute("aria-expanded", "false");
+    if (focused) this.button.focus();
+  }
+
+  confirm() {
+    const { acts } = this;
+    const keep = this.item(TEXTS.keep, () => this.close());
+    const forget = this.item(TEXTS.delete, () => {
+      this.close();
+      acts.forget();
+    });
+    this.node.replaceChildren(element("p", {}, TEXTS.delete_all), forget, keep);
+    keep.focus();
+  }
+}
+
+/** Tells the agent that the visitor writes. */
+export class Typing {
+  constructor(base, talk) {
+    this.base = base;
+    this.talk = talk;
+  }
+
+  /** The visitor has written something; `text` is what, where the site shows that. */
+  write(written, text) {
+    if (this.talk.state !== "open") return;
+    clearTimeout(this.typed);
+    this.typed = setTimeout(() => this.stop(), TYPED);
+    if (!written) {
+      this.stop();
+      return;
+    }
+    Object.assign(this, { written, preview: text });
+    this.reporting ??= setTimeout(() => {
+      this.reporting = undefined;
+      if (this.written !== this.reported) this.report();
+    }, this.typedAt ? TYPING : 0);
+  }
+
+  stop() {
+    const wrote = this.typedAt;
+    this.end();
+    if (wrote) post(`${this.base}typing`, { typing: false }).catch(() => {});
+  }
+
+  // A message ends it as well.
+  end() {
+    clearTimeout(this.typed);
+    clearTimeout(this.reporting);
+    this.reporting = this.typedAt = this.reported = undefined;
+  }
+
+  report() {
+    this.typedAt = Date.now();
+    this.reported = this.written;
+    post(`${this.base}typing`, { typing: true, text: this.preview?.slice(0, PREVIEW) }).catch(() => {});
+  }
+}
+
+// A picture that the page's policy forbids, or that is gone, is left out.
+function addAvatar(head, address) {
+  if (!address) return;
+  const picture = element("img", { class: "avatar", src: address, alt: "" });
+  picture.referrerPolicy = "no-referrer";
+  picture.addEventListener("error", () => picture.remove());
+  head.prepend(picture);
+}
+
+// Behind a chat that fills the screen is nothing that could have the focus.
+function keepFocus(panel) {
+  panel.node.addEventListener("keydown", (event) => {
+    if (event.key !== "Tab" || !panel.full) return;
+    const all = [...panel.node.querySelectorAll("button, textarea, input, a[href], [tabindex='0']")];
+    const there = all.filter((node) => node.checkVisibility?.() ?? node.offsetParent);
+    const [first, last] = [there[0], there.at(-1)];
+    const focused = panel.node.getRootNode().activeElement;
+    const leaves = event.shiftKey ? focused === first || focused === panel.node : focused === last;
+    if (!leaves) return;
+    event.preventDefault();
+    (event.shiftKey ? last : first).focus();
+  });
+}
