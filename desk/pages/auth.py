@@ -152,7 +152,8 @@ def signed_in(handler: Callable[[Request, AgentContext], Awaitable[Response]]) -
         if at.chosen is not None:
             request.scope[PRESENCE] = context.session.presence
         answer = await handler(request, context)
-        if context.rule.audit and answer.status_code < 400 and not request.scope.get(_NOTHING):
+        done = answer.status_code < 400 and request.method != "HEAD" and not request.scope.get(_NOTHING)
+        if context.rule.audit and done:
             await _note(request, context)
         return answer
 

@@ -99,6 +99,7 @@ async def test_what_changed_nothing_is_not_written_as_done(desk: DeskServer) -> 
         ("needs", {"notice": "7"}),
     ):
         assert (await act(client, f"desk/{path}", **fields)).status_code == 303
+    assert (await client.head("desk/orders.csv")).status_code == 200
     assert await lines(desk) == before
 
 
