@@ -29,7 +29,9 @@ from .pages import (
     people,
     postbacks,
     sale,
+    search,
     second_step,
+    side,
     waiting,
 )
 from .pages import files as desk_files
@@ -97,6 +99,8 @@ def desk_app() -> DeskApp:
                 *canned.routes,
                 *offer_pages.routes,
                 *offers.routes,
+                *search.routes,
+                *side.routes,
                 *chat_order.routes,
                 *needs.routes,
                 *waiting.routes,

@@ -19,6 +19,8 @@ DESK: Final = "/desk"
 _SCOPE: Final = "clew.rule"
 PRESENCE: Final = "clew.presence"
 """Where a request's scope has its agent's presence at the site that was chosen."""
+PREFS: Final = "clew.prefs"
+"""Where it has how the agent's desk tells it of messages: `Prefs`."""
 MAY: Final = "clew.may"
 """Where a request's scope has what its agent may do here: a function of a key of RULES."""
 
@@ -103,6 +105,10 @@ RULES: Final[Mapping[str, Rule]] = {
     f"POST {_TALK}/undo": Rule(
         "agent", "undo an order just recorded", audit="order.undone", kept=("order_id",)
     ),
+    "GET /talks": Rule("agent", "one's own conversations side by side"),
+    "GET /search": Rule("agent", "search conversations"),
+    f"POST {_TALK}/tags": Rule("agent", "tag a conversation"),
+    "POST /account/alerts": _own("set sound, notifications and keys", "account.alerts", "notify"),
     "GET /canned": Rule("agent", "the canned answers"),
     "POST /canned": Rule("agent", "write a canned answer of one's own"),
     "POST /canned/remove": Rule("agent", "remove a canned answer of one's own"),

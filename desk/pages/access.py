@@ -35,7 +35,7 @@ async def _listed(
         request,
         "access.html",
         status,
-        mark=await page_mark(at, None),
+        mark=await page_mark(at),
         current=None,
         agent=context.session.agent,
         csrf=context.session.csrf,

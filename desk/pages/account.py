@@ -13,7 +13,7 @@ from ...service.second_factor import (
     picture,
     right_step,
 )
-from ...stores.ledger.agents import PASSWORD_LENGTH, AgentError, BusyError
+from ...stores.ledger.agents import PASSWORD_LENGTH, AgentError, BusyError, Prefs
 from ..context import RequestContext
 from ..guard import Refused
 from ..times import span
@@ -34,6 +34,7 @@ from .second_step import CODE_LENGTH, checked
 
 _SAID = {
     "name": "The name is changed.",
+    "alerts": "It is set, for all your browsers.",
     "sessions": "The sessions have ended.",
     "wanted": "This desk asks for a second factor. Set it up to go on.",
 }
@@ -88,6 +89,7 @@ async def _account(request: Request, context: AgentContext, status: int = 200, p
         problem=problem,
         shown=(found.shown if found else None) or "",
         roles=context.session.roles,
+        alerts=context.session.prefs,
         factor=context.session.factor,
         sessions=await ledger.agents.sessions(name, now),
         own=context.session.id,
@@ -109,6 +111,15 @@ async def rename(request: Request, context: AgentContext) -> Response:
     except AgentError as error:
         return await _account(request, context, 422, f"Nothing changed: {error}.")
     return see_other(request, "/account?done=name")
+
+
+@signed_in
+async def set_alerts(request: Request, context: AgentContext) -> Response:
+    """Set of which messages the agent's desk tells it, and how."""
+    fields = await agent_form(request, context)
+    chosen = {"notify": fields.get("notify"), "sound": "sound" in fields, "keys": "keys" in fields}
+    await context.at.service.ledger.agents.set_prefs(context.session.agent, Prefs.of(chosen))
+    return see_other(request, "/account?done=alerts")
 
 
 @signed_in
@@ -250,6 +261,7 @@ async def remove(request: Request, context: AgentContext) -> Response:
 routes: list[BaseRoute] = [
     Route("/desk/account", account, methods=["GET"]),
     Route("/desk/account/name", rename, methods=["POST"]),
+    Route("/desk/account/alerts", set_alerts, methods=["POST"]),
     Route("/desk/account/password", set_password, methods=["POST"]),
     Route("/desk/account/sessions", end_sessions, methods=["POST"]),
     Route("/desk/account/factor", factor, methods=["GET"]),

@@ -22,7 +22,7 @@ from ..cookies import LOGIN as LOGIN_COOKIE
 from ..cookies import SESSION as COOKIE
 from ..cookies import STEP
 from ..guard import FIELDS, Endpoint, Refused, form_body, form_pairs, over
-from ..roles import MAY, PRESENCE, RULES, Rule, rule_of
+from ..roles import MAY, PREFS, PRESENCE, RULES, Rule, rule_of
 from ..times import span
 from ..ways import ROOT
 from .devices import device_of
@@ -151,6 +151,7 @@ def signed_in(handler: Callable[[Request, AgentContext], Awaitable[Response]]) -
         request.scope[MAY] = context.may
         if at.chosen is not None:
             request.scope[PRESENCE] = context.session.presence
+        request.scope[PREFS] = context.session.prefs
         answer = await handler(request, context)
         done = answer.status_code < 400 and request.method != "HEAD" and not request.scope.get(_NOTHING)
         if context.rule.audit and done:

@@ -1,10 +1,12 @@
 """The agent's pages: a conversation and its actions. All work without JavaScript."""
 
+from collections.abc import Sequence
+
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from ...chat.model import Conversation
+from ...chat.model import Conversation, Entry, Message
 from ...credit.decision import decide
 from ...credit.inputs import Inputs
 from ...orders.model import OrderError
@@ -33,8 +35,12 @@ from .live import page_mark, stream
 from .offers import offer_values
 from .render import file, page
 from .sale import sale_values
+from .search import tag_values
 from .talk import talk_values
 from .trail import summary
+
+EARLIER_TEXTS, EARLIER_MESSAGES = 5, 30
+"""Earlier conversations whose text a page has, and how much of each."""
 
 
 def _hosts(request: Request, site: Site) -> frozenset[str]:
@@ -60,7 +66,7 @@ async def _talk(
 ) -> Response:
     at = context.at
     # Taken first, so that a change while the page is built makes the stream announce it at once.
-    mark = await page_mark(at, found.id)
+    mark = await page_mark(at, [found.id])
     visitor = await at.service.visitors.find(at.site.name, found.visitor, "desk")
     now = at.service.clock.now()
     seen = summary(visitor, _hosts(request, at.site.settings), now) if visitor is not None else None
@@ -85,7 +91,8 @@ async def _talk(
         **work,
         seen=seen,
         earned=decide(Inputs(now, now, touches, channel="chat"), at.site.policy),
-        earlier=[e for e in others if e.conversation.id != found.id],
+        earlier=await _earlier(context, [e for e in others if e.conversation.id != found.id]),
+        **await tag_values(context, found.id, request.query_params.get("tag", "")),
         orders=await at.service.ledger.orders.of_visitor(at.site.name, found.visitor),
         **await sale_values(context, found, visitor, sale or {}),
         **await offer_values(context, found),
@@ -93,6 +100,15 @@ async def _talk(
         done=request.query_params.get("order", ""),
         **await common(context),
     )
+
+
+async def _earlier(context: AgentContext, entries: Sequence[Entry]) -> list[tuple[Entry, Sequence[Message]]]:
+    """Earlier conversations of the visitor, the newest few with the end of what was said."""
+    books = context.at.service.ledger.conversations
+    return [
+        (entry, await books.newest(entry.conversation, EARLIER_MESSAGES) if number < EARLIER_TEXTS else ())
+        for number, entry in enumerate(entries)
+    ]
 
 
 @signed_in

@@ -20,7 +20,7 @@ from ...stores.ledger.undoing import Bought
 from ...stores.watch import LIVE_SECONDS
 from ..context import RequestContext
 from .auth import AgentContext, agent_pairs, see_other, signed_in
-from .live import page_mark
+from .live import OWN_TALKS, page_mark
 from .needs import elsewhere, needs
 from .render import headers, page
 
@@ -39,6 +39,23 @@ class Line:
     hue: int
     live: bool
     bought: Bought | None
+
+    @property
+    def unread(self) -> bool:
+        """Whether the newest message is the visitor's, and no agent has read it."""
+        last = self.entry.last
+        saw = self.entry.conversation.agent_saw or 0
+        return last is not None and last.author == "visitor" and last.id > saw
+
+
+@dataclass(frozen=True, slots=True)
+class OwnTalk:
+    """One of the agent's own conversations; `unread` is the number of messages that no agent has read."""
+
+    entry: Entry
+    visitor: str
+    hue: int
+    unread: int
 
 
 def short_name(visitor: str) -> str:
@@ -87,8 +104,21 @@ async def common(context: AgentContext, number: int = 0, client: str | None = No
         "agent": context.session.agent,
         "csrf": context.session.csrf,
         "elsewhere": await elsewhere(context),
+        "own_talks": await own_talks(context),
         **await _listed(at, number, client),
     }
+
+
+async def own_talks(context: AgentContext) -> list[OwnTalk]:
+    """The open conversations that the agent has."""
+    found = await context.at.service.ledger.inbox.of_agent(
+        context.at.site.name, context.session.agent, OWN_TALKS
+    )
+    return [
+        OwnTalk(entry, short_name(visitor), hue(visitor), unread)
+        for entry, unread in found
+        for visitor in [entry.conversation.visitor]
+    ]
 
 
 async def _listed(at: RequestContext, number: int, client: str | None) -> Mapping[str, Any]:
@@ -117,6 +147,7 @@ async def lines(request: Request, context: AgentContext) -> Response:
     place = _place(request)
     own: dict[str, Any] = {"agent": context.session.agent, "csrf": context.session.csrf}
     own["elsewhere"] = await elsewhere(context)
+    own["own_talks"] = await own_talks(context)
     listed = await at.service.inboxes.of((at.site.name, *place), lambda: _listed(at, *place))
     return page(request, "lines.html", current=current, **own, **listed)
 
@@ -135,7 +166,7 @@ async def inbox(request: Request, context: AgentContext) -> Response:
     """The start page: what needs attention, and the open conversations, waiting ones first."""
     if context.at.chosen is None:
         return sites(request, context)
-    mark = await page_mark(context.at, None)
+    mark = await page_mark(context.at)
     values = await common(context, *_place(request))
     return page(request, "inbox.html", mark=mark, current=None, needs=await needs(context), **values)
 

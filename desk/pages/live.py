@@ -32,12 +32,12 @@ PARTS = ("inbox", "page")
 _MARK = re.compile(r"([0-9]{1,18})((?:-[0-9a-f]{8}:[0-9]{1,18}){0,64})\.([0-9a-f]{0,40})\.([0-9a-f]{0,40})")
 
 
-async def page_mark(at: RequestContext, conversation: str | None = None) -> str:
+async def page_mark(at: RequestContext, shown: Sequence[str] = ()) -> str:
     """What a page gives to its stream, so that this tells what is newer: a message after which there may be
     others that the page does not show, and stamps of the inbox and of the rest. Taken before the page is
     built."""
     await at.service.watch.glance()
-    return f"{at.service.watch.settled}.{await _inbox_stamp(at)}.{await _page_stamp(at, conversation)}"
+    return f"{at.service.watch.settled}.{await _inbox_stamp(at)}.{await _page_stamp(at, shown)}"
 
 
 async def _inbox_stamp(at: RequestContext) -> str:
@@ -45,18 +45,21 @@ async def _inbox_stamp(at: RequestContext) -> str:
     return _stamp([await at.service.ledger.inbox.version(at.site.name)])
 
 
-async def _page_stamp(at: RequestContext, conversation: str | None) -> str:
-    """A short text that differs whenever what the page of this conversation shows does, besides messages; or,
-    without one, what needs a person."""
+async def _page_stamp(at: RequestContext, shown: Sequence[str]) -> str:
+    """A short text that differs whenever what the page of these conversations shows does, besides messages;
+    or, without one, what needs a person."""
     site = at.site.name
-    if conversation is None:
+    if not shown:
         return _stamp(await needs_version(at))
-    found = await at.service.ledger.conversations.get(site, conversation)
-    if found is None:
-        return _stamp([])
-    visitor = await at.service.visitors.find(site, found.visitor, "desk")
-    done = await at.service.ledger.desk_log.last(found.id)
-    return _stamp([found.state, found.agent, done, *visit_mark(visitor, at.service.clock.now())])
+    parts: list[object] = []
+    for conversation in shown:
+        found = await at.service.ledger.conversations.get(site, conversation)
+        if found is None:
+            continue
+        visitor = await at.service.visitors.find(site, found.visitor, "desk")
+        done = await at.service.ledger.desk_log.last(found.id)
+        parts += [found.state, found.agent, done, *visit_mark(visitor, at.service.clock.now())]
+    return _stamp(parts)
 
 
 def _stamp(parts: Sequence[object], size: int = 6) -> str:
@@ -177,8 +180,8 @@ class DeskReader:
 
     async def _changes(self, listener: Listener) -> list[bytes]:
         events = await self._messages() if await self._follow(listener) else []
-        before, conversation = self._mark, self._shown[0].id if self._shown else None
-        self._mark = await _inbox_stamp(self._at), await _page_stamp(self._at, conversation)
+        before, shown = self._mark, [one.id for one in self._shown]
+        self._mark = await _inbox_stamp(self._at), await _page_stamp(self._at, shown)
         names = [name for name, old, new in zip(PARTS, before, self._mark, strict=True) if old != new]
         waits = await elsewhere(self._context)
         if self._elsewhere not in (None, waits) and "inbox" not in names:

@@ -103,7 +103,7 @@ async def owner_page(
         request,
         template,
         status,
-        mark=await page_mark(context.at, None),
+        mark=await page_mark(context.at),
         current=None,
         agent=context.session.agent,
         csrf=context.session.csrf,

@@ -42,7 +42,7 @@ async def _listed(
         request,
         "postbacks.html",
         status,
-        mark=await page_mark(context.at, None),
+        mark=await page_mark(context.at),
         current=None,
         agent=context.session.agent,
         csrf=context.session.csrf,

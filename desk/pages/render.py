@@ -15,7 +15,7 @@ from starlette.responses import HTMLResponse, Response
 
 from ... import templates
 from ..context import RequestContext, request_context
-from ..roles import MAY, PRESENCE
+from ..roles import MAY, PREFS, PRESENCE
 from ..times import Times, span
 from ..ways import HOME
 
@@ -56,7 +56,7 @@ def headers(request: Request) -> dict[str, str]:
 
 
 # In this order, after desk.js, in which they are served: a policy that names one file lets no other in.
-_PARTS = ("canned", "talk", "share", "start")
+_PARTS = ("canned", "talk", "share", "notify", "keys", "side", "start")
 MEDIA_TYPES = {"desk.css": "text/css; charset=utf-8", "desk.js": "text/javascript; charset=utf-8"}
 
 
@@ -147,6 +147,7 @@ def page(request: Request, template: str, status: int = 200, **values: object) -
         js=asset("desk.js").version,
         may=request.scope.get(MAY, _nothing),
         presence=request.scope.get(PRESENCE, ""),
+        prefs=request.scope.get(PREFS),
         **values,
     )
     return HTMLResponse(text.encode("utf-8", "replace"), status, headers(request))

@@ -14,6 +14,7 @@ from ...referral.masking import one_line
 from ...referral.search import search_word
 from ...referral.touches import DOUBTS, Touch
 from ...referral.visitor import VISIT_GAP, Page, Visitor
+from ...service.page_names import path_name, short_titles
 from ...stores.watch import LIVE_SECONDS
 
 ARRIVALS = 5
@@ -33,10 +34,11 @@ _END = re.compile(r"[?#]")  # of an address without query and fragment
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One page view. `seconds` is the time on the page, None where not known; `now` while it is shown."""
+    """One page view, with the page's name and path. `seconds` is the time on the page, None where not known;
+    `now` while it is shown."""
 
     at: float
-    title: str
+    name: str
     path: str
     seconds: float | None
     now: bool
@@ -119,38 +121,60 @@ def summary(visitor: Visitor, hosts: Collection[str], now: float) -> VisitorSumm
     )
 
 
+@dataclass(frozen=True, slots=True)
+class ShortSummary:
+    """The visitor in a line: whether it is on the site, on which page it is or was last, and its cart."""
+
+    live: bool
+    page: str
+    cart: str
+
+
+def short_summary(visitor: Visitor, now: float) -> ShortSummary:
+    """The visitor in a line."""
+    live = abs(now - visitor.seen_at) < LIVE_SECONDS
+    steps = _trail(visitor, (), live)
+    cart = next((value for name, value in _cart(visitor.cart) if name == "Value"), "")
+    return ShortSummary(live, steps[0].steps[0].name if steps else "", cart)
+
+
 def _trail(visitor: Visitor, hosts: Collection[str], live: bool) -> tuple[Visit, ...]:
     runs: list[list[Page]] = []
+    names = short_titles(page.title for page in visitor.trail)
     for page in visitor.trail:
         if runs and page.at - runs[-1][-1].at <= VISIT_GAP:
             runs[-1].append(page)
         else:
             runs.append([page])
     return tuple(
-        _visit(run, hosts, visitor.seen_at if number == 0 else None, live and number == 0)
+        _visit(run, names, hosts, visitor.seen_at if number == 0 else None, live and number == 0)
         for number, run in enumerate(reversed(runs))
     )
 
 
-def _visit(run: list[Page], hosts: Collection[str], seen_at: float | None, live: bool) -> Visit:
+def _visit(
+    run: list[Page], names: Mapping[str, str], hosts: Collection[str], seen_at: float | None, live: bool
+) -> Visit:
     ends = [*(p.at for p in run[1:]), seen_at]
     steps = [
-        _step(page, hosts, None if end is None else max(0.0, end - page.at), live and page is run[-1])
+        _step(page, names, hosts, None if end is None else max(0.0, end - page.at), live and page is run[-1])
         for page, end in zip(run, ends, strict=True)
     ]
     last = seen_at if seen_at is not None else run[-1].at
     return Visit(run[0].at, max(0.0, last - run[0].at), tuple(reversed(steps)))
 
 
-def _step(page: Page, hosts: Collection[str], seconds: float | None, now: bool) -> Step:
-    parts = _split(page.url)
+def _step(
+    page: Page, names: Mapping[str, str], hosts: Collection[str], seconds: float | None, now: bool
+) -> Step:
+    parts, name = _split(page.url), names[one_line(page.title)]
     if parts is None or not (parts.scheme or parts.netloc or parts.path):
-        return Step(page.at, one_line(page.title), one_line(page.url), seconds, now, None)
+        return Step(page.at, name or one_line(page.url), one_line(page.url), seconds, now, None)
     own = parts.scheme in ("http", "https") and parts.netloc.lower() in hosts
     path = parts.path or "/"
     return Step(
         at=page.at,
-        title=one_line(page.title),
+        name=name or path_name(path),
         path=one_line(unquote(path) if own else _END.split(page.url, maxsplit=1)[0]),
         seconds=seconds,
         now=now,

@@ -107,6 +107,8 @@ class Chat(Model):
     previous_secrets: list[SecretStr] = Field([], max_length=5)
     texts: bool = False
     typing_preview: bool = False
+    tags: list[Annotated[str, Field(pattern=r"^[^,\x00-\x1f]{1,30}$")]] = Field([], max_length=50)
+    free_tags: bool = True
     command: str = Field("/order", pattern=r"^(/[a-z]{2,20})?$")
 
     window_hours: int = Field(24, ge=1, le=24 * 60)

@@ -5,8 +5,8 @@ import hashlib
 import re
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple, ParamSpec, TypeVar
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, NamedTuple, ParamSpec, TypeVar, get_args
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -20,6 +20,7 @@ from .schema import (
     agent_roles,
     agent_sessions,
     agents,
+    canned,
     desk_agents,
     desk_links,
     login_steps,
@@ -90,6 +91,26 @@ class Present(NamedTuple):
     capacity: int | None
 
 
+Notify = Literal["off", "mine", "all"]
+"""Of which messages a desk tells its agent: of those in its own conversations, or also of who waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prefs:
+    """How an agent's desk tells it of messages, and whether single letters are keys."""
+
+    notify: Notify = "mine"
+    sound: bool = True
+    keys: bool = True
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any] | None) -> "Prefs":
+        """From what is stored."""
+        known = stored or {}
+        notify: Notify = next((one for one in get_args(Notify) if one == known.get("notify")), "mine")
+        return cls(notify, bool(known.get("sound", True)), bool(known.get("keys", True)))
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     """A login at work. `csrf` has to come with every form; `expires_at` and `seen_at`, the last sign of the
@@ -106,6 +127,7 @@ class Session:
     used_at: float
     factor: bool = False
     presence: str = "available"
+    prefs: Prefs = Prefs()
 
     def role_at(self, site: str) -> Role | None:
         """The agent's role at a site."""
@@ -253,6 +275,10 @@ class Agents:
         shown = _shown(shown)
         await self._db.transact(lambda tx: _update(tx, name, shown=shown))
 
+    async def set_prefs(self, name: str, prefs: Prefs) -> None:
+        """Set how an agent's desk tells it of messages. Raises AgentError."""
+        await self._db.transact(lambda tx: _update(tx, name, prefs=asdict(prefs)))
+
     async def shown(self, names: Collection[str]) -> Mapping[str, str]:
         """The names that visitors see, by login; without those of agents who have none."""
         columns = select(agents.c.name, agents.c.shown).where(
@@ -386,7 +412,7 @@ class Agents:
         valid = (
             select(agents.c.name, own.csrf, own.expires_at, agents.c.seen_at, own.seen_at)
             .add_columns(agent_roles.c.site, agent_roles.c.role, second_factors.c.confirmed_at)
-            .add_columns(desk_agents.c.presence)
+            .add_columns(desk_agents.c.presence, agents.c.prefs)
             .join(agents, agents.c.name == own.agent)
             .join(agent_roles, agent_roles.c.agent == own.agent)
             .outerjoin(second_factors, second_factors.c.agent == own.agent)
@@ -406,9 +432,10 @@ class Agents:
         at = site or place.site
         if not roles or (at is not None and role_at(roles, at) is None):
             return None
-        name, csrf, expires_at, seen_at, used_at, _, _, confirmed, presence = rows[0]
-        factor, presence = confirmed is not None, presence or "available"
-        return Session(name, csrf, expires_at, seen_at, roles, digest[:SESSION_ID], used_at, factor, presence)
+        name, csrf, expires_at, seen_at, used_at, _, _, confirmed, presence, stored = rows[0]
+        factor, presence, prefs = confirmed is not None, presence or "available", Prefs.of(stored)
+        number = digest[:SESSION_ID]
+        return Session(name, csrf, expires_at, seen_at, roles, number, used_at, factor, presence, prefs)
 
     async def used(self, token: str, now: float, network: str) -> None:
         """Write that a session is in use, and from which network."""
@@ -586,7 +613,7 @@ async def _change(tx: Connection, name: str, **values: object) -> None:
 
 async def _end_ways_in(tx: Connection, name: str) -> None:
     """The second factor and the links of an account that was removed are not those of the next one."""
-    for table in (recovery_codes, second_factors, login_steps, desk_links):
+    for table in (recovery_codes, second_factors, login_steps, desk_links, canned):
         await tx.execute(delete(table).where(table.c.agent == name))
 
 

@@ -35,8 +35,10 @@ from .partner_book import PartnerBook
 from .partner_clicks import PartnerClicks
 from .payouts import Payouts
 from .provider_talks import ProviderTalks
+from .search import Search
 from .second_factor import SecondFactors
 from .stories import Stories
+from .tags import Tags
 from .totals import Totals
 from .undoing import Undoing
 
@@ -65,6 +67,8 @@ class Ledger:
         self.customers = Customers(self.db)
         self.lost = Lost(self.db)
         self.paces = Paces(self.db)
+        self.search = Search(self.db)
+        self.tags = Tags(self.db)
         self.canned = CannedAnswers(self.db)
         self.inbox = Inbox(self.db)
         self.lists = Lists(self.db)

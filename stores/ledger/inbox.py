@@ -49,24 +49,24 @@ class Inbox:
                 theirs = and_(conversations.c.client.is_not(None), conversations.c.client.in_(crowds))
                 mine.append(~and_(untaken(), theirs))
             listed = (
-                _entries(*mine)
+                entries(*mine)
                 .order_by(
                     conversations.c.waiting_since.desc().nulls_last(), conversations.c.updated_at.desc()
                 )
                 .limit(INBOX_OPEN)
                 .offset(number * INBOX_OPEN)
             )
-            return tuple(_entry(row) for row in (await connection.execute(listed)).all())
+            return tuple(entry_of(row) for row in (await connection.execute(listed)).all())
 
     async def closed(self, site: str) -> tuple[Entry, ...]:
         """The last 20 closed conversations."""
         listed = (
-            _entries(conversations.c.site == site, conversations.c.state == "closed", OWN)
+            entries(conversations.c.site == site, conversations.c.state == "closed", OWN)
             .order_by(conversations.c.updated_at.desc())
             .limit(INBOX_CLOSED)
         )
         async with self._db.read() as connection:
-            return tuple(_entry(row) for row in (await connection.execute(listed)).all())
+            return tuple(entry_of(row) for row in (await connection.execute(listed)).all())
 
     async def crowds(self, site: str) -> tuple[Crowd, ...]:
         """Client networks with more than 5 waiting conversations that no agent has taken; newest first, at
@@ -77,12 +77,37 @@ class Inbox:
     async def of_visitor(self, site: str, visitor: str, limit: int = INBOX_CLOSED) -> tuple[Entry, ...]:
         """The visitor's conversations, newest first."""
         listed = (
-            _entries(conversations.c.site == site, conversations.c.visitor == visitor)
+            entries(conversations.c.site == site, conversations.c.visitor == visitor)
             .order_by(conversations.c.started_at.desc())
             .limit(limit)
         )
         async with self._db.read() as connection:
-            return tuple(_entry(row) for row in (await connection.execute(listed)).all())
+            return tuple(entry_of(row) for row in (await connection.execute(listed)).all())
+
+    async def of_agent(self, site: str, agent: str, limit: int) -> tuple[tuple[Entry, int], ...]:
+        """The open conversations of an agent, the one that began first before the others; each with the
+        number of the visitor's messages that no agent has read."""
+        said = messages.alias()
+        unread = (
+            select(func.count())
+            .select_from(said)
+            .where(
+                said.c.conversation == conversations.c.id,
+                said.c.id > func.coalesce(conversations.c.agent_saw, 0),
+                said.c.author == "visitor",
+            )
+            .correlate(conversations)
+            .scalar_subquery()
+        )
+        c = conversations.c
+        listed = (
+            entries(c.site == site, c.agent == agent, c.state == "open", OWN)
+            .add_columns(unread)
+            .order_by(c.started_at)
+            .limit(limit)
+        )
+        rows = (await self._db.query(executing(listed))).all()
+        return tuple((entry_of(row[:-1]), int(row[-1])) for row in rows)
 
     async def numbers(self, site: str) -> tuple[int, int]:
         """The number of open conversations, and of those that wait for an answer."""
@@ -134,7 +159,8 @@ async def _crowds(connection: Connection, site: str) -> tuple[Crowd, ...]:
     return tuple(Crowd(*row) for row in (await connection.execute(listed)).all())
 
 
-def _entries(*where: ColumnElement[bool]) -> Select[Any]:
+def entries(*where: ColumnElement[bool]) -> Select[Any]:
+    """Conversations as lines, each with its newest message."""
     return (
         select(
             *CONVERSATION,
@@ -148,7 +174,8 @@ def _entries(*where: ColumnElement[bool]) -> Select[Any]:
     )
 
 
-def _entry(row: Sequence[Any]) -> Entry:
+def entry_of(row: Sequence[Any]) -> Entry:
+    """The conversation in a row of `entries`."""
     width = len(CONVERSATION)
     last = row[width:-4]
     return Entry(conversation_of(row[:width]), None if last[0] is None else message_of(last), *row[-4:])

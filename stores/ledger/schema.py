@@ -568,6 +568,7 @@ agents = Table(
     "agents",
     metadata,
     Column("name", text_of(64), primary_key=True),
+    Column("prefs", JSON),  # how its desk tells it of messages: `Prefs`
     Column("shown", text_of(64)),  # the name that visitors see; NULL: none
     Column("password", text_of(), nullable=False),  # argon2id
     Column("site", text_of(64)),  # of a partner's account; NULL: an agent, see `agent_roles`

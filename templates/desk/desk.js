@@ -72,6 +72,7 @@ function show(page) {
   const waiting = Number(document.getElementById("inbox-title")?.dataset.waiting);
   document.title = page.title || (waiting ? `(${waiting}) ` : "") + document.title.replace(/^\(\d+\) /, "");
   tick();
+  tellOfWaiting();
   for (const talk of following) talk.toEnd();
   for (const talk of talks) talk.marks();
 }
@@ -87,6 +88,9 @@ let refreshQueued = null;
 
 // The page, or the inbox alone.
 async function refresh(whole = true) {
+  if (document.querySelector("[data-live]") === null) return;
+  // A conversation that was taken or given is a column there.
+  if (side) whole = true;
   if (refreshing) {
     refreshQueued = refreshQueued === true || whole;
     return;
@@ -101,6 +105,7 @@ async function refresh(whole = true) {
     const response = await fetch(`${path}?${query}`, { headers: { Accept: "text/html", ...csrfHeader } });
     const page = await pageOf(response);
     if (response.ok) show(page);
+    if (response.ok && side) syncColumns(page);
   } catch {
     // The stream reports the next change, or that the connection is lost.
   } finally {
@@ -133,6 +138,7 @@ function listen() {
     top_.dataset.mark = event.lastEventId;
     const message = JSON.parse(event.data);
     for (const talk of talks) if (talk.id === message.conversation) talk.append(message);
+    tellOfMessage(message);
   });
   stream.addEventListener("changed", (event) => {
     top_.dataset.mark = event.lastEventId;

@@ -107,7 +107,7 @@ async def test_a_picture_goes_to_the_agent_and_a_pdf_comes_back(
     await expect(shown).to_have_attribute("alt", "my bag.jpg")
     await loaded(shown)
 
-    await bench.get_by_label("Send a file").set_input_files(
+    await bench.get_by_label("Attach a file").set_input_files(
         {"name": "invoice.pdf", "mimeType": "application/pdf", "buffer": PDF}
     )
     await expect(bench.locator(".by-agent a.file")).to_have_text("invoice.pdf")

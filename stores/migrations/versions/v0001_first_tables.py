@@ -215,6 +215,7 @@ def _agents() -> None:
     op.create_table(
         "agents",
         sa.Column("name", text_of(64), nullable=False),
+        sa.Column("prefs", sa.JSON(), nullable=True),
         sa.Column("shown", text_of(64), nullable=True),
         sa.Column("password", text_of(), nullable=False),
         sa.Column("site", text_of(64), nullable=True),

@@ -1,9 +1,7 @@
 // The last part: what runs when the page is loaded.
 
 for (const root of document.querySelectorAll("[data-talk]")) {
-  const talk = new Talk(root);
-  talks.push(talk);
-  if (root.querySelector(".send-file") !== null) new Files(talk).listen();
+  openTalk(root);
 }
 
 for (const hint of document.querySelectorAll(".hint")) hint.hidden = false;
@@ -30,7 +28,8 @@ document.querySelector('form[action$="/logout"]')?.addEventListener("submit", ()
   for (const key of Object.keys(sessionStorage)) if (key.startsWith("clew-draft ")) sessionStorage.removeItem(key);
 });
 
-if (top_ !== null) {
+if (top_ !== null && top_.dataset.key !== undefined) {
+  tellOfWaiting();
   tick();
   setInterval(tick, 1000);
   // The pages that visitors look at change without an event of the stream.

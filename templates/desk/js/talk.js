@@ -35,6 +35,8 @@ class Talk {
     this.look();
     this.marks();
     this.toEnd();
+    // A search leads to the message that it found.
+    if (/^#m\d+$/.test(location.hash)) document.getElementById(location.hash.slice(1))?.scrollIntoView({ block: "center" });
   }
 
   listen() {
@@ -122,9 +124,12 @@ class Talk {
       read.append(mark);
     }
     const newest = this.newest("visitor");
+    if (!this.root.isConnected) return;
     if (newest > this.told && document.visibilityState === "visible" && document.hasFocus() && this.isLookedAt()) {
       this.told = newest;
-      report(`/conversations/${this.id}/seen`, { message: newest });
+      const unread = document.querySelector(`[data-own="${this.id}"] .unread-count, #line-${this.id}[data-unread]`);
+      const told = report(`/conversations/${this.id}/seen`, { message: newest });
+      if (unread !== null) told.then(() => refresh(false));
     }
   }
 

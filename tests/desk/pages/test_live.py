@@ -164,6 +164,8 @@ async def test_a_canned_response_is_inserted_and_not_sent(desk: DeskServer, tab:
 async def test_a_removed_agent_is_logged_out(desk: DeskServer, tab: Tab, address: str) -> None:
     talk = await desk.says("hello")
     await tab.goto(f"{address}desk/conversations/{talk}")
+    # It is read, and the page has asked for what that changes.
+    await expect(tab.locator(".line[data-unread]")).to_have_count(0)
     await desk.agents.deactivate("bo")
     await tab.get_by_label("Your answer").fill("too late")
     await tab.get_by_role("button", name="Send").click()
@@ -237,6 +239,7 @@ async def test_a_half_written_answer_survives_a_reload_and_another_conversation(
     await expect(field).to_have_value("Half an ans")
     await field.press("Enter")
     await expect(tab.locator(".by-agent")).to_have_count(1)
+    await expect(field).to_have_value("")
     await tab.reload()
     await expect(field).to_have_value("")
     await field.fill("not for the next one")

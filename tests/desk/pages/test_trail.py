@@ -27,7 +27,7 @@ def test_time_on_each_page_is_the_time_to_the_next_and_the_last_runs() -> None:
     visitor = view(visitor, NOW - 200, "http://shop.test/b", "B")
     visitor = msgspec.structs.replace(visitor, seen_at=NOW - 10)
     (visit,) = summary(visitor, HOSTS, NOW).trail
-    assert [(s.title, s.seconds, s.now) for s in visit.steps] == [("B", 190, True), ("A", 100, False)]
+    assert [(s.name, s.seconds, s.now) for s in visit.steps] == [("B", 190, True), ("A", 100, False)]
     assert (visit.at, visit.seconds) == (NOW - 300, 290)
 
 
@@ -112,8 +112,8 @@ def test_a_path_is_shown_as_people_read_it() -> None:
 def test_titles_are_one_bounded_line_that_cannot_turn_its_direction() -> None:
     page = summary(one("http://shop.test/", "a\n\x00b\u202ec " + "x" * 1000), HOSTS, NOW).page
     assert page is not None
-    assert page.title.startswith("a \ufffdb\ufffdc x")
-    assert len(page.title) == TITLE_LENGTH
+    assert page.name.startswith("a \ufffdb\ufffdc x")
+    assert len(page.name) == TITLE_LENGTH
 
 
 @pytest.mark.parametrize(
@@ -212,5 +212,5 @@ def test_no_browser_input_causes_a_fault(
     found = summary(visitor, HOSTS, NOW)
     for visit in found.trail:
         for step in visit.steps:
-            step.title.encode()
+            step.name.encode()
             step.path.encode()
