@@ -15,7 +15,7 @@ def chat_problems(site: Site, path: KeyPath) -> Iterator[Wording]:
     """A provider that is not known, and ids that are missing, wrong, or not the provider's."""
     chat, at = site.chat, (*path, "chat")
     if chat.provider is None:
-        for key in ("ids", "attributes", "load", "secret", "texts", "command"):
+        for key in ("ids", "attributes", "load", "secret", "presence_token", "texts", "command"):
             if key in chat.model_fields_set:
                 yield Wording(
                     (*at, key), f"`{key}` is for a provider's chat", "write `provider` too", "warning"
@@ -36,6 +36,10 @@ def chat_problems(site: Site, path: KeyPath) -> Iterator[Wording]:
         hint = nearest(name, provider.ids) or "it has " + ", ".join(provider.ids)
         yield Wording((*at, "ids", name), f"{provider.title} has no id {name!r}", hint)
     yield from _secret_problems(site, provider, at)
+    if chat.presence_token is not None and provider.presence is None:
+        having = ", ".join(name for name, one in sorted(providers().items()) if one.presence is not None)
+        why = f"clew asks no API of {provider.title} for agents' presence"
+        yield Wording((*at, "presence_token"), why, f"leave it out; it is for {having}", "warning")
     if chat.attributes and not provider.has_attributes:
         why = f"{provider.title} takes no attributes from a page"
         yield Wording((*at, "attributes"), why, "leave `attributes` out", "warning")

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import re2  # type: ignore[import-untyped]
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from .presence import ProviderPresence
 from .webhooks import ProviderWebhook
 
 Join = Literal["attr", "convid", "token", "code"]
@@ -104,6 +105,7 @@ class Provider(_Table):
     show: Steps = ()
     ask: Steps = ()
     webhook: ProviderWebhook | None = None
+    presence: ProviderPresence | None = None
 
     @model_validator(mode="after")
     def _can_run(self) -> Self:

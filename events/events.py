@@ -64,6 +64,7 @@ EVENTS: Mapping[str, str] = {
     "order_corrected": "a known order changed: its amount, a refund, its state",
     "order_undone": "an agent's order was undone before a partner heard of it",
     "offer": "an agent's link was sent, or its visitor followed it",
+    "presence_failed": "a provider's API did not say which agents are there",
     "coupons_out": "a pool of single-use codes is empty, so an agent could not send an offer",
     "report_waiting": "a report without an order number was kept; no order is a certain match yet",
     "report_placed": "a report without a number was joined to an order, or a person moved a report",
@@ -138,6 +139,7 @@ WARNINGS = frozenset(
         *("report_given_up", "visits_down", "ledger_down"),
         *("webhook_refused", "webhook_unread", "webhook_state", "carrier_unknown"),
         "coupons_out",
+        "presence_failed",
         *("event_refused", "endpoint_failing", "endpoint_disabled"),
     }
 )

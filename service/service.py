@@ -62,6 +62,7 @@ from .ordering.webhooks import Webhooks
 from .own_talk import OwnTalk
 from .provider_hooks import ProviderHooks
 from .provider_pages import ProviderPages
+from .provider_polling import ProviderPolling
 from .publishing import Publisher
 from .shared_limits import SharedLimits
 from .sites import Sites, SiteTable
@@ -254,6 +255,9 @@ class Service:
             self.clock,
             lambda: self.settings,
         )
+        self.provider_polling = ProviderPolling(
+            self.ledger, self.events, self.clock, lambda: self.settings.sites
+        )
         self.provider_pages = ProviderPages(
             self.ledger,
             self.conversations,
@@ -338,6 +342,7 @@ class Service:
                 ("clew-signs", self.signs.run()),
                 ("clew-desk", self.desk_work.run()),
                 ("clew-notices", self._keep_notices()),
+                ("clew-presence", self.provider_polling.run()),
             ]
         )
         if isinstance(self.visits, SharesLevels):

@@ -38,6 +38,10 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "Ask the partner where the code was published. Release or refuse the held orders. If that is how the "
         "code is used, set `leak_orders = 0` for the partner.",
     ),
+    "presence_failed": (
+        "The API of {provider} did not say which agents are there: {why}.",
+        "Check `presence_token`, and what the token may read. After ten minutes nobody counts as there.",
+    ),
     "coupons_out": (
         "No single-use code of the coupon {coupon} is left, so an agent could not send an offer.",
         "Load more under “Coupons”, or with `clew coupons add {coupon}`.",

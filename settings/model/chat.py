@@ -105,6 +105,7 @@ class Chat(Model):
     mail: str | None = Field(None, pattern=r"^[^\s@<>\"?&]{1,64}@[A-Za-z0-9.-]{1,190}$")
     secret: SecretStr | None = None
     previous_secrets: list[SecretStr] = Field([], max_length=5)
+    presence_token: SecretStr | None = None
     texts: bool = False
     typing_preview: bool = False
     tags: list[Annotated[str, Field(pattern=r"^[^,\x00-\x1f]{1,30}$")]] = Field([], max_length=50)

@@ -7,6 +7,7 @@ or later: a text of clew's in the webhook, a page that told the id, or a code th
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from typing import Any, Final, Literal
 
 from sqlalchemy import (
@@ -29,7 +30,8 @@ from ...referral.visitor import TALK_IDLE
 from .connection import Connection
 from .conversations import CLAIM_SECONDS, CONVERSATION, NOBODY, REOPEN_SECONDS, conversation_of, new_id
 from .database import Database
-from .schema import conversations, messages, orders, provider_states
+from .errors import LedgerConflictError
+from .schema import conversations, messages, orders, provider_states, turns
 
 ROWS: Final = 2000
 """Messages of a conversation that are kept; further ones are only counted."""
@@ -177,6 +179,36 @@ class ProviderTalks:
             await tx.execute(gone.where(_S.name.not_in(kept.limit(AGENTS))))
 
         await self._db.transact(work)
+
+    async def agents_gone(self, site: str, before: float, now: float) -> None:
+        """Note that the agents of a site are away of whom nothing was heard since a time."""
+        own = (_S.site == site, _S.kind == "agent", _S.state == "online", _S.at <= before)
+
+        async def work(tx: Connection) -> None:
+            await tx.execute(update(provider_states).where(*own).values(state="offline", at=now))
+
+        await self._db.transact(work)
+
+    async def take_turn(self, site: str, holder: str, now: float, until: float) -> bool:
+        """Whether this process asks a site's provider who is there, until then: one at a time does."""
+        name = f"presence {blake2b(site.encode(), digest_size=12).hexdigest()}"
+
+        async def work(tx: Connection) -> bool:
+            row = (await tx.execute(select(turns).where(turns.c.name == name))).first()
+            if row is None:
+                await tx.execute(insert(turns).values(name=name, holder=holder, until=until))
+                return True
+            # One that reaches further than any can was taken before the clock was set back.
+            if row.holder != holder and now < row.until <= now + 2 * (until - now):
+                return False
+            own = (turns.c.name == name, turns.c.holder == row.holder, turns.c.until == row.until)
+            taken = await tx.execute(update(turns).where(*own).values(holder=holder, until=until))
+            return bool(taken.rowcount)
+
+        try:
+            return await self._db.transact(work)
+        except LedgerConflictError:
+            return False
 
     async def present(self, now: float) -> dict[str, int]:
         """How many agents each site's provider has online, of those sites of which something is known. Where
