@@ -50,11 +50,15 @@ class Presence:
                 asyncio.get_running_loop().call_later(LEAVE_SECONDS, self._leave, agent)
 
     async def seen(self, agent: str) -> None:
-        """Write that the agent is online, unless another of its desks has just done so."""
+        """Write that the agent is online, unless another of its desks has just done so. Whose turn comes soon
+        is written with it: after each commit all processes look at the ledger."""
         now = self._now()
-        if now - self._written.get(agent, 0.0) >= WRITE_SECONDS:
-            self._written[agent] = now
-            await self._ledger.agents.seen(agent, now)
+        if now - self._written.get(agent, 0.0) < WRITE_SECONDS:
+            return
+        soon = now - WRITE_SECONDS / 2
+        due = [one for one in {agent, *self._streams} if self._written.get(one, 0.0) <= soon]
+        self._written.update(dict.fromkeys(due, now))
+        await self._ledger.agents.seen_all(due, now)
 
     def _leave(self, agent: str) -> None:
         if agent not in self._streams and not (self._stopping or self._hub.closed):

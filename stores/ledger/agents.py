@@ -475,7 +475,14 @@ class Agents:
 
     async def seen(self, agent: str, now: float) -> None:
         """Note that the agent's desk is open."""
-        await self._db.transact(executing(update(agents).where(agents.c.name == agent).values(seen_at=now)))
+        await self.seen_all([agent], now)
+
+    async def seen_all(self, names: Sequence[str], now: float) -> None:
+        """Note that the desks of these agents are open."""
+        # Locked in one order, whoever else writes of the same ones.
+        locked = select(agents.c.name).where(agents.c.name.in_(names)).order_by(agents.c.name)
+        theirs = agents.c.name.in_(locked.with_for_update())
+        await self._db.transact(executing(update(agents).where(theirs).values(seen_at=now)))
 
     async def left(self, agent: str, at: float) -> None:
         """Note that the agent's last desk is closed, unless it was seen elsewhere after `at`."""

@@ -265,13 +265,29 @@ async def test_changing_the_page_of_the_inbox_does_not_make_the_agent_offline(de
 
 
 async def test_two_desks_of_an_agent_write_once(desk: DeskServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    wrote = Counted(monkeypatch, desk.agents, "seen")
+    wrote = Counted(monkeypatch, desk.agents, "seen_all")
     for _ in range(5):
         await desk.service.presence.seen("bo")
     assert len(wrote.calls) == 1
     desk.clock.ahead += 10
     await desk.service.presence.seen("bo")
     assert len(wrote.calls) == 2
+
+
+async def test_agents_whose_turn_comes_soon_are_written_together(
+    desk: DeskServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fifty desks wrote five times a second, and all processes looked at the ledger each time."""
+    for name in ("al", "cy"):
+        await desk.agents.add(name, "correct horse battery", site=None, now=0)
+    wrote, presence = Counted(monkeypatch, desk.agents, "seen_all"), desk.service.presence
+    with presence.open("al"), presence.open("cy"):
+        for seconds in (0, 3, 3, 3):
+            desk.clock.ahead += seconds
+            await presence.seen("al")
+            await presence.seen("cy")
+    assert [sorted(names) for names, _ in wrote.calls] == [["al", "cy"], ["al", "cy"]]
+    assert await desk.agents.online("shop", desk.service.clock.now()) == 2
 
 
 async def test_commits_count_as_changes_and_reads_do_not(desk: DeskServer, elsewhere: Conversations) -> None:
