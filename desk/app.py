@@ -15,6 +15,7 @@ from .ops import health
 from .pages import (
     access,
     account,
+    ask,
     audit_trail,
     canned,
     chat_order,
@@ -94,6 +95,7 @@ def desk_app() -> DeskApp:
                 *files.routes,
                 *desk_files.routes,
                 *own_talk.routes,
+                *ask.routes,
                 *conversation.routes,
                 *sale.routes,
                 *canned.routes,

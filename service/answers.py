@@ -14,9 +14,11 @@ _json = msgspec.json.Encoder().encode
 
 
 class Answers:
-    """The answers of one site. A part that does not depend on the visitor is rendered when first needed."""
+    """The answers of one site. `mails` is whether a mail server takes agents' answers. A part that does not
+    depend on the visitor is rendered when first needed."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, mails: bool = False) -> None:
+        self._mails = mails
         self._site = site
         self._parts: dict[tuple[str | None, str, PageType | None], bytes] = {}
 
@@ -81,7 +83,7 @@ class Answers:
             "rule": name,
             "language": language,
             "invite": _invite(rule, language),
-            "widget": _look(widget, language, page),
+            "widget": {**_look(widget, language, page), "mails": self._mails},
         }
         if self._site.chat.typing_preview:
             data["typing_preview"] = True

@@ -16,7 +16,6 @@ from ..events.events import Events
 from ..referral.cookie import Known
 from ..referral.masking import one_line
 from ..referral.visitor import Talk, Talked, Visitor
-from ..settings.model import Language
 from ..stores.ledger.books import Ledger
 from ..stores.talks import Talks
 from ..stores.visits import Visits
@@ -55,7 +54,7 @@ class VisitorMessage:
 
     text: str
     client_id: str
-    language: Language | None = None
+    language: str | None = None
     rule: str | None = None
 
 
@@ -71,7 +70,8 @@ class Transcript:
 
 class Conversations:
     """The conversations of all sites. Every method raises the ledger's errors. `later` runs work in the
-    background, `waits` is called when a conversation of a site may have to be assigned."""
+    background, `waits` is called when a conversation of a site may have to be assigned. `mails` is whether
+    there is a mail server for answers."""
 
     def __init__(
         self,
@@ -86,9 +86,11 @@ class Conversations:
         secret: str,
         later: Callable[[Coroutine[Any, Any, None]], None],
         waits: Callable[[str], None] = lambda site: None,
+        mails: Callable[[], bool] = lambda: False,
     ) -> None:
         self._waits = waits
         self._ledger = ledger
+        self._mails = mails
         self._books = ledger.conversations
         self._visits = visits
         self._visitors = visitors
@@ -199,6 +201,7 @@ class Conversations:
             now=self._clock.now(),
             over=over,
             extra=extra,
+            mails=self._mails(),
         )
         await self._added(added)
         return added

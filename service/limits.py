@@ -36,6 +36,7 @@ PERIODS: Mapping[str, float] = {
     "typing": 60,
     "conversations": 600,
     "files": 86400,
+    "forms": 600,
     "text": 86400,
     "logins": 3600,
     "tokens": 3600,

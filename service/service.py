@@ -19,7 +19,7 @@ from ..referral.catalogue import Network
 from ..referral.networks_file import load as load_catalogue
 from ..settings.changes import Changes
 from ..settings.load import Problem, logged_problem
-from ..settings.model import JOURNAL, Settings
+from ..settings.model import JOURNAL, Settings, Site
 from ..stores.housekeeping import PRUNE_EVERY
 from ..stores.journal import Journal, JournalError
 from ..stores.ledger import retention
@@ -38,6 +38,7 @@ from ..stores.visits_engines import visits_at
 from ..stores.watch import Watch
 from . import workflow
 from .agents import AgentLoads
+from .asking import Asking
 from .attention import Attention
 from .attribution import Attribution
 from .auditing import Auditing
@@ -53,6 +54,7 @@ from .files import Files
 from .forgetting import Forgetter
 from .handing import Handing
 from .limits import Limits, Rate
+from .mailing import Mailer
 from .offers import OfferDesk
 from .ordering.lost import LostOrders
 from .ordering.reading import PageReader
@@ -118,6 +120,9 @@ class Service:
         self.publisher = Publisher(
             self.ledger, self.sites.endpoints, settings.delivery, self.clock.now, self.events
         )
+        self.mailer = Mailer(
+            self.ledger, lambda: self.settings.smtp, self._settings_of, self.clock.now, self.events
+        )
         self._build_watches()
         self._build_verbs()
         self.ledger_probe = Probe(lambda: self.ledger.db.probe(self.clock.now()), self._not_writable)
@@ -142,6 +147,10 @@ class Service:
             tokens=Tokens(self.ledger.networks, self.settings.secret.get_secret_value(), self.clock.now),
             ids=self.ledger.networks,
         )
+
+    def _settings_of(self, name: str) -> Site | None:
+        site = self.sites.get(name)
+        return None if site is None else site.settings
 
     def _build_watches(self) -> None:
         """Create what keeps the processes, the ledger and the visit store in sync."""
@@ -183,10 +192,12 @@ class Service:
             self.settings.secret.get_secret_value(),
             self.tasks.later,
             self.desk_work.soon,
+            lambda: self.settings.smtp is not None,
         )
         self.own_talk = OwnTalk(self.ledger, self.talks, self.limits, self.hub, self.events, self.clock)
         self.attention = Attention(self.ledger, self.signs, self.limits)
         self.files = Files(self.ledger, self.conversations, self.limits, self.events, self.clock)
+        self.asking = Asking(self.ledger, self.conversations, self.limits, self.events, self.clock)
         self.offers = OfferDesk(self.ledger, self.conversations, self.events, self.clock)
         self.ordering = Ordering(
             self.ledger,
@@ -333,6 +344,7 @@ class Service:
             [
                 ("clew-delivery", self.worker.run()),
                 ("clew-publishing", self.publisher.run()),
+                ("clew-mail", self.mailer.run()),
                 ("clew-clock", self._keep_time()),
                 ("clew-prune", self._prune()),
                 ("clew-retention", self._retain()),

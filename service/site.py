@@ -76,7 +76,7 @@ class SiteRuntime:
             settings.secret.get_secret_value(),
             [s.get_secret_value() for s in settings.previous_secrets],
         )
-        self.answers = Answers(site)
+        self.answers = Answers(site, settings.smtp is not None)
         self.rules = RuleSet(site.rules)
         self.invites = tuple(rule.name for rule in site.rules if rule.action == "invite")
         self.zone = ZoneInfo(site.time_zone)

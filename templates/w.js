@@ -108,6 +108,7 @@ class Widget {
     const { title, avatar, sound, scheme, offset } = widget ?? {};
     Object.assign(this, { avatar, sound, scheme, offset, preview });
     this.title = title || this.texts.title;
+    this.mails = widget?.mails === true;
     this.side = widget?.side === "left" ? "left" : "right";
     this.colours.replaceSync(palette(widget?.color));
     this.uninvite();
@@ -126,6 +127,7 @@ class Widget {
       },
       attach: (files) => this.attach(files),
       retry: (entry) => talk.resend(entry),
+      replyTo: this.mails && ((mail) => post(`${this.base}reply-to`, { mail })),
       minimise: () => this.minimise(),
       typing: (text) => this.typing?.write(text, preview ? text : undefined),
       rate: (rating, text) => {

@@ -11,6 +11,14 @@ from ...events.events import EVENTS, MORE
 from ...stores.ledger.notices import Notice
 
 ADVICE: Mapping[str, tuple[str, str]] = {
+    "mail_waiting": (
+        "An answer could not be sent by mail yet: {why}.",
+        "It is tried again. If the server or the login is at fault, look at [smtp] in the settings.",
+    ),
+    "mail_failed": (
+        "An answer could not be sent by mail: {why}.",
+        "Look at conversation {conversation}: the address may be wrong. Write from your own mail program.",
+    ),
     "talk_waits": (
         "{waiting} conversations wait for more than two minutes: nobody who could take them has a place.",
         "Answer one of them yourself, or set yourself to available. If it happens often: `per_agent`, "

@@ -32,13 +32,15 @@ _CLIENT = re.compile(r"[0-9a-f]{16}")
 @dataclass(frozen=True, slots=True)
 class Line:
     """A conversation in the inbox. `visitor` is the visitor's short name; `live` is whether it is on the site
-    now. `bought` is what it has ordered, if anything."""
+    now. `bought` is what it has ordered, if anything; `by_mail` is whether it
+    wants its answer by mail."""
 
     entry: Entry
     visitor: str
     hue: int
     live: bool
     bought: Bought | None
+    by_mail: bool
 
     @property
     def unread(self) -> bool:
@@ -79,6 +81,7 @@ async def _lines(at: RequestContext, entries: Sequence[Entry]) -> list[Line]:
     visitors = [entry.conversation.visitor for entry in entries]
     seen = await at.service.visitors.seen_at(at.site.name, visitors, "desk") if visitors else {}
     bought = await at.service.ledger.undoing.bought(at.site.name, visitors)
+    mailed = await at.service.ledger.mails.asked(at.site.name, [e.conversation.id for e in entries])
     now = at.service.clock.now()
     return [
         Line(
@@ -87,6 +90,7 @@ async def _lines(at: RequestContext, entries: Sequence[Entry]) -> list[Line]:
             hue(visitor),
             now - seen.get(visitor, 0) < LIVE_SECONDS,
             bought.get(visitor),
+            entry.conversation.id in mailed,
         )
         for entry, visitor in zip(entries, visitors, strict=True)
     ]

@@ -46,6 +46,8 @@ async def talk_values(
         "over": over,
         "shown": shown,
         "canned": canned,
+        "reply": await at.service.ledger.mails.reply(at.site.name, found.id),
+        "mailing": at.service.settings.smtp is not None,
         "problem": problem,
         "draft": draft or next((one.text for one in canned if str(one.id) == inserted), ""),
         "draft_id": secrets.token_urlsafe(16),

@@ -1,6 +1,6 @@
 """The models of all settings, which other rooms import from here. For loading and errors, see `load.py`."""
 
-from .base import LANGUAGES, Language, Model, PageType
+from .base import LANGUAGES, Language, Model, PageType, mail_address, sender_parts
 from .chat import ChatAttribute, Hours, Rule
 from .credit import Credit, Lookback, Terms
 from .limits import Bound, Limits
@@ -8,7 +8,7 @@ from .offers import Coupon, Offers
 from .orders import Cart, Fraud, Hold, Net, Order, Webhook
 from .partners import Partner
 from .payouts import BankAccount
-from .server import JOURNAL, Delivery, Settings, Upstream, listen_address
+from .server import JOURNAL, Delivery, Settings, Smtp, Upstream, listen_address
 from .sharing import Files
 from .site import ApiScope, EventEndpoint, Site
 
@@ -40,8 +40,11 @@ __all__ = [
     "Rule",
     "Settings",
     "Site",
+    "Smtp",
     "Terms",
     "Upstream",
     "Webhook",
     "listen_address",
+    "mail_address",
+    "sender_parts",
 ]

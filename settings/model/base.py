@@ -100,6 +100,45 @@ def _written(value: object) -> object:
 Addresses = Annotated[IPv4Network | IPv6Network, BeforeValidator(_written)]
 
 
+_MAIL = re.compile(
+    r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
+    r"@((?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z][A-Za-z0-9-]{0,61}[A-Za-z0-9])",
+    re.ASCII,
+)
+
+
+def mail_address(value: str) -> str:
+    """A mail address as it goes into a header (RFC 5321 §4.1.2, without quoted names and without addresses in
+    brackets); a domain with other letters is encoded. Raises ValueError."""
+    local, _, domain = value.strip().rpartition("@")
+    if len(value) <= 254 and not domain.isascii():
+        domain = domain.encode("idna").decode("ascii")
+    found = f"{local}@{domain}"
+    if len(found) > 254 or len(local) > 64 or not _MAIL.fullmatch(found):
+        raise ValueError('not a mail address; write for example "service@shop.example"')
+    return found
+
+
+def sender_parts(value: str) -> tuple[str, str]:
+    """Name and address of `Shop <service@shop.example>`; the name may be missing. Raises ValueError."""
+    name, bracket, rest = value.strip().partition("<")
+    if not bracket:
+        return "", mail_address(name)
+    name = name.strip().strip('"')
+    if not rest.endswith(">") or any(ord(c) < 32 for c in name):
+        raise ValueError('write an address, or "Shop <service@shop.example>"')
+    return name, mail_address(rest[:-1])
+
+
+def _sender(value: str) -> str:
+    sender_parts(value)
+    return value
+
+
+MailAddress = Annotated[str, AfterValidator(mail_address)]
+Sender = Annotated[str, Field(max_length=320), AfterValidator(_sender)]
+
+
 class Model(BaseModel):
     """The base of all models: unknown keys are errors, and values are immutable."""
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from .base import Language, Model, PageType, TimeZone
+from .base import Language, Model, PageType, Sender, TimeZone
 
 DEPARTMENT = r"^[A-Za-z0-9_.-]{1,64}$"
 
@@ -103,6 +103,7 @@ class Chat(Model):
     load: Literal["click", "page"] = "click"
     csp: Literal["report", "extend"] = "report"
     mail: str | None = Field(None, pattern=r"^[^\s@<>\"?&]{1,64}@[A-Za-z0-9.-]{1,190}$")
+    sender: Sender | None = None
     secret: SecretStr | None = None
     previous_secrets: list[SecretStr] = Field([], max_length=5)
     presence_token: SecretStr | None = None

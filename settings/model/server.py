@@ -1,11 +1,11 @@
 """The whole file: what is not a site's own."""
 
 from decimal import Decimal
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from .base import Addresses, Model, OneHost
+from .base import Addresses, Model, OneHost, Sender
 from .limits import Limits
 from .site import Desk, Site
 
@@ -47,6 +47,36 @@ class Upstream(Model):
         return self.connections_total or 4 * self.connections
 
 
+class Smtp(Model):
+    """The mail server that takes the answers of agents. Times in seconds."""
+
+    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:_-]{1,255}$")]
+    port: int | None = Field(None, ge=1, le=65535)
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    user: str | None = None
+    password: SecretStr | None = None
+    sender: Sender
+    ca_file: str | None = None
+    timeout: Decimal = Field(Decimal(30), gt=0, le=300)
+    per_hour: int = Field(200, ge=1, le=100_000)
+    schedule: list[Annotated[int, Field(ge=1)]] = Field(
+        [60, 300, 900, 3600, 7200, 14400, 28800, 43200, 86400], min_length=1, max_length=30
+    )
+
+    @model_validator(mode="after")
+    def _password_is_safe(self) -> Self:
+        if (self.user is None) != (self.password is None):
+            raise ValueError("user and password belong together: write both or none")
+        if self.password is not None and self.security == "none":
+            raise ValueError('a password needs security = "starttls" or "tls", or others can read it')
+        return self
+
+    @property
+    def at_port(self) -> int:
+        """`port`, or the usual one (RFC 8314, RFC 6409)."""
+        return self.port or {"starttls": 587, "tls": 465, "none": 25}[self.security]
+
+
 class Retention(Model):
     """How many days the ledger keeps what is not an order, a credit or a sum."""
 
@@ -86,4 +116,5 @@ class Settings(Model):
     limits: Limits = Limits()
     retention: Retention = Retention()
     desk: Desk = Desk()
+    smtp: Smtp | None = None
     sites: list[Site] = Field(min_length=1)

@@ -24,6 +24,7 @@ from .inbox import Inbox
 from .lists import Lists
 from .loose import Loose
 from .lost import Lost
+from .mails import Mails
 from .networks import Networks
 from .notices import Notices
 from .offers import Offers
@@ -63,6 +64,7 @@ class Ledger:
         self.endpoints = Endpoints(self.db)
         self.conversations = Conversations(self.db)
         self.files = Files(self.db)
+        self.mails = Mails(self.db)
         self.provider_talks = ProviderTalks(self.db)
         self.customers = Customers(self.db)
         self.lost = Lost(self.db)

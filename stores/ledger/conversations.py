@@ -28,6 +28,7 @@ from .blocks import blocked
 from .connection import Connection, executing
 from .database import Database
 from .desk_log import Done, log
+from .mails import queue_answer
 from .prepared import Prepared, values_of
 from .saying import said, saying
 from .schema import conversations, files, messages
@@ -480,8 +481,10 @@ class Conversations:
         now: float,
         over: str | None = None,
         extra: Extra | None = None,
+        mails: bool = False,
     ) -> Added:
-        """Write an agent's answer. Who answers has the conversation, and a closed one is open again.
+        """Write an agent's answer. Who answers has the conversation, and a closed one is open again. `mails`:
+        it goes out by mail too, if the visitor asked for that.
 
         Raises NoConversationError, and HeldError if another agent than `over` has it and it is open. A
         repeated `client_id` adds nothing and returns the first message.
@@ -510,6 +513,8 @@ class Conversations:
                         at=now,
                     ),
                 )
+            if mails:
+                await queue_answer(tx, site, found.id, message.id, now)
             return Added(found, message, created=True, opened=opened, previous=previous)
 
         return await self._db.transact(work)

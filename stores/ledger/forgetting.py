@@ -22,6 +22,7 @@ from .database import Database
 from .desk_log import forget_talk
 from .files import delete_files
 from .forgotten import mark
+from .mails import forget_mails
 from .planned import lock_order
 from .schema import attempts as attempts_table
 from .schema import conversation_tags, provider_states
@@ -448,6 +449,7 @@ async def _talk(tx: Connection, talk: str, done: _Done) -> Forgot:
     if not done.dry and len(ids) < STEP_ROWS:
         await tx.execute(delete(conversation_tags).where(conversation_tags.c.conversation == talk))
         await forget_talk(tx, talk)
+        await forget_mails(tx, talk)
         await tx.execute(delete(talks).where(talks.c.id == talk))
     return found
 

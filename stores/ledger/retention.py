@@ -16,6 +16,7 @@ from .connection import Connection
 from .database import Database
 from .errors import LedgerConflictError
 from .files import delete_files
+from .mails import forget_mails
 from .schema import (
     agent_sessions,
     attempts,
@@ -146,6 +147,8 @@ async def _conversations(tx: Connection, before: float) -> int:
     emptied: dict[str, Any] = {"said": 0, **dict.fromkeys(gone)}
     named = talk.id.in_({row.conversation for row in rows}) & (talk.updated_at < before)
     await tx.execute(update(conversations).where(named).values(state="closed", **emptied))
+    for gone in {row.conversation for row in rows}:
+        await forget_mails(tx, gone)
     # Agents may have written anything into a tag.
     kept = select(talk.id).where(named)
     await tx.execute(delete(conversation_tags).where(conversation_tags.c.conversation.in_(kept)))

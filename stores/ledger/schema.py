@@ -564,6 +564,39 @@ file_parts = Table(
     Column("data", LargeBinary, nullable=False),
 )
 
+# Where the answers of a conversation go to besides the chat, because the visitor asked for it.
+reply_addresses = Table(
+    "reply_addresses",
+    metadata,
+    Column("conversation", text_of(40), primary_key=True),
+    Column("site", text_of(64), nullable=False),
+    Column("visitor", text_of(40), nullable=False),
+    Column("mail", text_of(254), nullable=False),
+    Column("at", Float, nullable=False),
+)
+
+# Answers that go out by mail; see mails.py.
+mails = Table(
+    "mails",
+    metadata,
+    Column("id", text_of(40), primary_key=True),  # what its Message-ID begins with
+    Column("site", text_of(64), nullable=False),
+    Column("conversation", text_of(40), nullable=False),
+    Column("mail", text_of(254), nullable=False),
+    Column("state", text_of(10), nullable=False),  # due, sending, sent, read or dead
+    Column("after", row_number(), nullable=False),  # the answers behind this message,
+    Column("through", row_number()),  # to this one, which is known once it was tried
+    Column("attempts", Integer, nullable=False),
+    Column("next_at", Float, nullable=False),
+    Column("lease_until", Float),
+    Column("created_at", Float, nullable=False),
+    Column("finished_at", Float),
+    Column("last_answer", text_of(300)),
+    Index("ix_mails_due", "state", "next_at"),
+    Index("ix_mails_sent", "site", "state", "finished_at"),
+    Index("ix_mails_conversation", "conversation", "created_at"),
+)
+
 agents = Table(
     "agents",
     metadata,

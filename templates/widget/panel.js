@@ -7,7 +7,7 @@ class Panel {
   /**
    * `look` is `{title, greeting, avatar, sound, preview}`: a text, a text, the address of a picture, whether a sound is
    * offered, and whether agents see what is being written. `acts` are callbacks: `send(text)`, `attach(files)`, `retry(entry)`,
-   * `minimise()`, `typing(text)`, `rate(rating, text)`, `save()`, `forget()`, `sound(on)`.
+   * `replyTo(mail)`, `minimise()`, `typing(text)`, `rate(rating, text)`, `save()`, `forget()`, `sound(on)`.
    */
   constructor(base, texts, language, look, acts) {
     this.texts = texts;
@@ -16,6 +16,7 @@ class Panel {
     this.log = new Log(base, texts, language, acts.retry);
     this.presence = element("p", { class: "presence" });
     this.notice = element("p", { class: "notice", role: "status" });
+    this.reply = new Reply(texts, acts.replyTo);
     this.field = element("textarea", {
       class: "field",
       rows: "1",
@@ -51,6 +52,7 @@ class Panel {
       ),
       this.log.node,
       this.notice,
+      this.reply.node,
       element(
         "div",
         { class: "composer" },
@@ -138,6 +140,7 @@ class Panel {
     const { texts } = this;
     const { state, trouble, blocked, seen, writing } = talk;
     this.log.report(seen, writing);
+    this.reply.show(!online && state === "open");
     this.menu?.report(talk.last > 0);
     const answered = talk.entries.some((entry) => entry.author === "agent");
     if (state === "closed" && answered && !talk.rated) this.rating?.ask();

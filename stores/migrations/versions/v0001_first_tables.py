@@ -12,6 +12,7 @@ def upgrade() -> None:
     """Build."""
     _conversations()
     _files()
+    _mails()
     _provider_states()
     _canned()
     _tags()
@@ -140,6 +141,39 @@ def _files() -> None:
         sa.ForeignKeyConstraint(["file"], ["files.id"], name=op.f("fk_file_parts_file_files")),
         sa.PrimaryKeyConstraint("file", "part", name=op.f("pk_file_parts")),
     )
+
+
+def _mails() -> None:
+    """Answers that go out by mail."""
+    op.create_table(
+        "reply_addresses",
+        sa.Column("conversation", text_of(40), nullable=False),
+        sa.Column("site", text_of(64), nullable=False),
+        sa.Column("visitor", text_of(40), nullable=False),
+        sa.Column("mail", text_of(254), nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("conversation", name=op.f("pk_reply_addresses")),
+    )
+    op.create_table(
+        "mails",
+        sa.Column("id", text_of(40), nullable=False),
+        sa.Column("site", text_of(64), nullable=False),
+        sa.Column("conversation", text_of(40), nullable=False),
+        sa.Column("mail", text_of(254), nullable=False),
+        sa.Column("state", text_of(10), nullable=False),
+        sa.Column("after", row_number(), nullable=False),
+        sa.Column("through", row_number(), nullable=True),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("next_at", sa.Float(), nullable=False),
+        sa.Column("lease_until", sa.Float(), nullable=True),
+        sa.Column("created_at", sa.Float(), nullable=False),
+        sa.Column("finished_at", sa.Float(), nullable=True),
+        sa.Column("last_answer", text_of(300), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_mails")),
+    )
+    op.create_index("ix_mails_conversation", "mails", ["conversation", "created_at"], unique=False)
+    op.create_index("ix_mails_due", "mails", ["state", "next_at"], unique=False)
+    op.create_index("ix_mails_sent", "mails", ["site", "state", "finished_at"], unique=False)
 
 
 def _provider_states() -> None:
