@@ -16,6 +16,8 @@ _WENT: Final = {
     "visits": "the visitor's record: page views, arrivals, cart",
     "conversations": "the conversation",
     "messages": "what was written",
+    "desk_log": "who had the conversation, and the notes of agents",
+    "blocks": "that the visitor was blocked, and why",
     "provider_states": "the code, and the conversation in a provider's chat, that name the visitor",
     "sightings": "visitor, e-mail hash, conversation, arrivals, and the report as it came in",
     "orders": "the visitor, and the conversation in which it was made",
@@ -34,6 +36,7 @@ _STAYED: Final = {
     "shares": "partner, part and time of the click: the account with the partner",
     "postbacks": "order number, amount, and when it was told to the partner: the account with it",
     "attempts": "when the partner was called, and with which status",
+    "blocks": "that nobody may write from its network, where that was chosen, until it ends: against abuse",
     "offers": "that a link was sent and followed, its coupon, and the order that followed",
 }
 _ELSEWHERE: Final = (

@@ -14,6 +14,7 @@ from ...stores.ledger.assignment import TransferError
 from ...stores.ledger.blocks import MOST, BlocksFullError
 from ...stores.ledger.desk_agents import PRESENCES, Colleague
 from ..guard import Refused
+from .auth import DESK as DOOR
 from .auth import AgentContext, agent_form, noted, see_other, signed_in
 from .inbox import short_name
 from .live import page_mark
@@ -136,7 +137,8 @@ async def presence(request: Request, context: AgentContext) -> Response:
         raise Refused(422, "Choose available, away or end of shift.")
     sites = [at.chosen] if at.chosen is not None else []
     await at.service.desk_work.set_presence(context.session.agent, wanted, sites)
-    return see_other(request, "/")
+    back = fields.get("to", "")
+    return see_other(request, back if DOOR.targets.fullmatch(back) else "/")
 
 
 @signed_in

@@ -94,9 +94,12 @@ async def log(tx: Connection, *lines: Done) -> None:
         await tx.execute(_ADD, values)
 
 
-async def forget_talk(tx: Connection, conversation: str) -> None:
-    """Delete the lines of a conversation that is deleted."""
-    await tx.execute(delete(desk_log).where(_C.conversation == conversation))
+async def forget_talk(tx: Connection, conversation: str, *, dry: bool) -> Sequence[int]:
+    """Delete the lines of a conversation that is deleted; the lines."""
+    ids = [row.id for row in await tx.execute(select(_C.id).where(_C.conversation == conversation))]
+    if not dry:
+        await tx.execute(delete(desk_log).where(_C.conversation == conversation))
+    return ids
 
 
 class DeskLog:

@@ -446,9 +446,9 @@ async def _talk(tx: Connection, talk: str, done: _Done) -> Forgot:
         await tx.execute(delete(messages_table).where(own.id.in_(ids)))
     if done.dry or len(ids) < STEP_ROWS:
         found.changed.add(("conversations", talk))
+        found.changed |= {("desk_log", one) for one in await forget_talk(tx, talk, dry=done.dry)}
     if not done.dry and len(ids) < STEP_ROWS:
         await tx.execute(delete(conversation_tags).where(conversation_tags.c.conversation == talk))
-        await forget_talk(tx, talk)
         await forget_mails(tx, talk)
         await tx.execute(delete(talks).where(talks.c.id == talk))
     return found

@@ -56,6 +56,11 @@ def test_a_valid_file_gives_its_settings(tmp_path: Path) -> None:
 SITE = [
     # below the site's name (the first line is line 4), key below sites[0], line, part of the message, hint
     ("api_token = 'short'", "api_token", 4, "at least 16 characters", None),
+    (
+        "chat = { departments = ['sales'] }\n[[sites.rules]]\nname = 'a'\naction = 'hide'\n"
+        "department = 'seles'",
+        *("rules[0].department", 8, "none of the site's departments", None),
+    ),
     ("platform = 'oscar'", "platform", 4, "unknown platform 'oscar'", "did you mean django-oscar?"),
     ("never = ['/a', 'b']", "never[1]", 4, "a path begins with / or *", 'write "/b"'),
     ("page_types = { 'a*' = 'cart' }", 'page_types."a*"', 4, "a path begins with / or *", 'write "/a*"'),

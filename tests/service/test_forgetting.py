@@ -93,7 +93,7 @@ async def test_nothing_names_the_visitor_and_the_accounts_stay(shop: Filled) -> 
     assert receipt.visitors == (ANN,)
     assert receipt.email_hashes == (MAIL,)
     went = {line.table: line.rows for line in receipt.went}
-    once = ("visits", "conversations", "messages", "orders", "notices")
+    once = ("visits", "conversations", "messages", "desk_log", "orders", "notices")
     once = (*once, "decisions", "shares", "attempts")
     assert went == {**dict.fromkeys(once, 1), "sightings": 2, "postbacks": 2}
     stayed = {line.table for line in receipt.stayed}

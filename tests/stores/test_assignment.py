@@ -270,7 +270,10 @@ async def test_notes_and_blocks_go_with_the_person_and_with_time(books: Ledger) 
     await books.desk_log.note("shop", talk, "secret", by="anna", now=NOW)
     await block(books, talk, "v1", network=True)
     await block(books, talk, "v1", network=False)
-    await books.forgetting.forget(Person("shop", ("v1",)), NOW)
+    dry = await books.forgetting.forget(Person("shop", ("v1",)), NOW, dry=True)
+    done = await books.forgetting.forget(Person("shop", ("v1",)), NOW)
+    assert dry.rows == done.rows
+    assert (done.rows["desk_log"], done.rows["blocks"]) == (4, 2)
     assert await books.desk_log.of(talk) == []
     assert [(one.visitor, one.why) for one in await books.blocks.holding("shop", NOW)] == [("", "")]
     old = await asks(books, "v2")

@@ -110,6 +110,10 @@ async def test_presence_decides_who_gets_what_waits(desk: DeskServer) -> None:
     await desk.service.desk_work.assign("shop")
     assert await held(desk, talk) == "anna"
     assert (await post(anna, "presence", presence="lunch")).status_code == 422
+    # One stays where one is, and is led nowhere else.
+    for to, leads in ((f"/conversations/{talk}", f"/conversations/{talk}"), ("https://evil.test/", "/")):
+        back = await post(anna, "presence", presence="available", to=to)
+        assert back.headers["location"].endswith(f"/desk{leads}")
 
 
 async def test_a_visitor_is_blocked_for_a_time_and_a_lead_ends_it(desk: DeskServer) -> None:
