@@ -10,6 +10,7 @@ from clew.referral.touches import Click, Touch
 from clew.referral.visitor import Shopped, Touched
 from clew.service.service import Service
 from clew.settings.model import Settings
+from clew.stores.ledger.offers import NewOffer
 
 NOW = 1_700_000_000.0  # 2023-11-14 22:13:20 UTC
 SECRET = "kT9vQ2xLrW7mZc4JpYb8NfHsD3gAeU6iXoR5tVnB"
@@ -84,3 +85,24 @@ class Filled:
                 assert begun is not None
                 done = Attempt(self.now, "GET http://127.0.0.1:9/p", 200, "thanks", "delivered")
                 await outbox.finish(begun, done, "delivered", self.now)
+
+    async def offer(self, visitor: str, conversation: str) -> None:
+        """A link that an agent sent."""
+        new = NewOffer(
+            code="c" * 22,
+            site="shop",
+            conversation=conversation,
+            visitor=visitor,
+            agent="bo",
+            client_id=None,
+            label="The mug",
+            page="/mug",
+            cart=None,
+            coupon=None,
+            coupon_code=None,
+            pooled=False,
+            returned=False,
+            made_at=self.now,
+            expires_at=self.now + 3600,
+        )
+        await self.service.ledger.offers.make(new)
