@@ -41,6 +41,14 @@ export function ring() {
   }
 }
 
+/** Counts new messages in the title of the page, until the page is seen. */
+export function showInTitle(count) {
+  const bare = document.title.replace(/^\(\d+\+?\) /, "");
+  document.title = `(${count}) ${bare}`;
+  // Before anybody who reads the title: the loader tells the server of it.
+  addEventListener("visibilitychange", () => (document.title = bare), { capture: true, once: true });
+}
+
 const MAX_COMMENT = 500;
 const TYPING = 2000; // ms between two reports that the visitor writes
 const TYPED = 6000; // ms without a key after which it no longer writes

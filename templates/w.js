@@ -21,7 +21,6 @@ class Widget {
       presence: (online) => (this.online = online),
       state: () => this.refresh(),
     });
-    this.pageTitle = new Title();
     this.watch = new Watch(() => this.look());
     this.host = element(HOST, { id: HOST, "data-turbo-permanent": "" });
     this.shadow = this.host.attachShadow({ mode: "open" });
@@ -442,7 +441,8 @@ class Widget {
     const count = read === undefined ? this.unread : answers.filter((entry) => entry.id > read).length;
     this.count.textContent = count > 9 ? "9+" : count || "";
     this.counted.textContent = count ? fill(this.texts.unread, { count }) : "";
-    this.pageTitle.show(this.count.textContent);
+    const { textContent } = this.count;
+    if (textContent && isHidden()) this.more().then((more) => more.showInTitle(textContent)).catch(() => {});
     this.panel.offerFiles(this.talk.files);
     const instead = this.elsewhere.failed ? this.chat : null;
     this.panel.report(this.online, this.talk, instead, this.back);

@@ -59,11 +59,13 @@ function fill(text, values) {
   return form.replace(/\{(\w+)\}/g, (brace, name) => isolated(values[name] ?? brace));
 }
 
-const TURNS = /[\u0590-\u08ff\u200e\u200f\u202a-\u202e\u2066-\u2069\ufb1d-\ufefc]/; // from right to left
+const MARKS = /[\u200e\u200f\u202a-\u202e\u2066-\u2069]/g; // that turn the direction of what follows
+const LEFTWARDS = /[\u0590-\u08ff\ufb1d-\ufefc]/;
 
 /** A text that stands in another one, so that it does not turn the direction of that. */
 function isolated(text) {
-  return TURNS.test(text) ? `\u2068${text}\u2069` : text;
+  const plain = `${text}`.replace(MARKS, "");
+  return LEFTWARDS.test(plain) ? `\u2068${plain}\u2069` : plain;
 }
 
 /** A random id of up to 43 characters. */

@@ -148,7 +148,7 @@ class Log {
   heading(entry) {
     const own = entry.author === "visitor";
     const who = own ? this.texts.you : entry.agent || this.texts.agent;
-    const heading = element("p", { class: "heading" }, element("span", { class: own ? "said" : "who", dir: "auto" }, who));
+    const heading = element("p", { class: "heading" }, element("span", { class: own ? "said" : "who", dir: "auto" }, isolated(who)));
     const at = new Date(entry.at * 1000);
     if (Number.isFinite(at.getTime())) {
       heading.append(" ", element("time", { datetime: at.toISOString() }, this.time(at)));

@@ -1,6 +1,8 @@
 // Where the chat is: as near as possible to its corner, and never over what the visitor needs to buy.
 
-const STEP = 20; // px between two points that are looked at; controls are larger (WCAG 2.5.8: 24)
+const MOST = 3000; // elements of the page that are looked at
+const ACROSS = 100; // px between two points at which text is looked for
+const DOWN = 16;
 const LIFT = 10; // px by which the next place is higher
 const AIR = 4; // px around what is not covered
 const SETTLED = 150; // ms after the last scroll event
@@ -11,42 +13,37 @@ const SUMS = "[class*=price i],[class*=total i],[id*=total i],[itemprop=price]";
 const MONEY = /\p{Sc}\s?\d|\d\s?(?:\p{Sc}|kr|zł|Kč|Ft|lei|лв|грн|руб|[A-Z]{3}\b)|\b[A-Z]{3}\s?\d/u;
 
 /**
- * What is under a rectangle of the viewport, as rectangles: controls and sums, and as `weak` links. Points are asked,
- * so that the effort depends on the area and not on the page.
+ * What is in a rectangle of the viewport, as rectangles: controls and sums, and as `weak` links. Sums that only their
+ * text tells are looked for at points, so that the effort depends on the area and not on the page.
  */
-function obstacles(host, { left, top, right, bottom }) {
-  const seen = new Set([host]);
+function obstacles(host, area) {
   const found = [];
-  const add = (node, rect, weak) => {
-    if (rect.width && rect.height && !seen.has(node)) found.push({ rect, weak });
-    seen.add(node);
-  };
-  const columns = Math.max(1, Math.ceil((right - left) / STEP));
-  const rows = Math.max(1, Math.ceil((bottom - top) / STEP));
-  for (let row = 0; row <= rows; row += 1) {
-    for (let column = 0; column <= columns; column += 1) {
-      const x = left + ((right - left) * column) / columns;
-      const y = top + ((bottom - top) * row) / rows;
-      for (const node of document.elementsFromPoint(x, y)) if (!seen.has(node)) inspect(node, seen, add);
+  const add = (rect, weak) => rect.width && rect.height && meets(rect, area) && found.push({ rect, weak });
+  let left = MOST;
+  for (const node of document.querySelectorAll(`${CONTROLS},${SUMS},a[href]`)) {
+    const rect = node.getBoundingClientRect();
+    if (meets(rect, area) && rect.width) judge(node, rect, add);
+    if (!--left) break;
+  }
+  const seen = new Set([host]);
+  for (let y = area.top + DOWN / 2; y < area.bottom; y += DOWN) {
+    for (let x = area.left + ACROSS / 2; x < area.right; x += ACROSS) {
+      for (const node of document.elementsFromPoint(x, y).slice(0, 3)) {
+        if (!seen.has(node) && node.childElementCount < 30 && node.textContent.length < 400) sums(node, add);
+        seen.add(node);
+      }
     }
   }
   return found;
 }
 
-function inspect(node, seen, add) {
-  const control = node.closest(CONTROLS);
-  const link = node.closest("a[href]");
-  const rect = node.getBoundingClientRect();
-  if (control && !seen.has(control)) add(control, control.getBoundingClientRect(), false);
-  else if (link && !seen.has(link)) {
-    const box = link.getBoundingClientRect();
+function judge(node, rect, add) {
+  if (node.checkVisibility?.({ visibilityProperty: true }) === false) return;
+  if (node.matches(CONTROLS)) add(rect, false);
+  else if (node.matches("a[href]")) {
     // Whole tiles that are links leave no place anywhere.
-    if (box.height < 100) add(link, box, !looksLikeButton(link));
-  }
-  seen.add(node);
-  if (rect.height > 400 || node.childElementCount > 30) return;
-  if (node.matches(SUMS) && rect.height < 100 && /\d/.test(node.textContent)) add({}, rect, false);
-  else if (node.textContent.length < 400 && MONEY.test(node.textContent)) sums(node, add);
+    if (rect.height < 100) add(rect, !looksLikeButton(node));
+  } else if (rect.height < 100 && /\d/.test(node.textContent)) add(rect, false);
 }
 
 function sums(node, add) {
@@ -56,7 +53,7 @@ function sums(node, add) {
     if (!MONEY.test(text.data)) continue;
     const range = document.createRange();
     range.selectNodeContents(text);
-    add(text, range.getBoundingClientRect(), false);
+    add(range.getBoundingClientRect(), false);
   }
 }
 
