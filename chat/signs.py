@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Kind = Literal["typing", "seen"]
+Kind = Literal["typing", "seen", "page"]
 
 
 @dataclass(frozen=True, slots=True)

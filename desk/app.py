@@ -7,7 +7,19 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
-from .api import decide, files, handover, hooks, messages, offers, openapi, orderpage, own_talk, scripts
+from .api import (
+    cobrowsing,
+    decide,
+    files,
+    handover,
+    hooks,
+    messages,
+    offers,
+    openapi,
+    orderpage,
+    own_talk,
+    scripts,
+)
 from .context import request_context
 from .front import Front
 from .guard import NO_STORE
@@ -35,6 +47,7 @@ from .pages import (
     side,
     waiting,
 )
+from .pages import cobrowsing as desk_cobrowsing
 from .pages import files as desk_files
 from .pages import offers as offer_pages
 from .pages import orders as order_pages
@@ -96,6 +109,8 @@ def desk_app() -> DeskApp:
                 *desk_files.routes,
                 *own_talk.routes,
                 *ask.routes,
+                *cobrowsing.routes,
+                *desk_cobrowsing.routes,
                 *conversation.routes,
                 *sale.routes,
                 *canned.routes,

@@ -1,5 +1,7 @@
 """What no request below the prefix may be, in whatever mount it came."""
 
+import re
+
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -8,6 +10,8 @@ from ..service.origin import is_host
 from .context import RequestContext
 from .guard import NO_STORE
 
+# The page that a visitor shows its agent, in the desk's own frame: it proves itself by its key.
+_FRAMED = re.compile(r"/desk/conversations/[^/]+/page")
 _DENIAL = "websocket.http.response"
 
 
@@ -64,16 +68,17 @@ def _refusal(scope: Scope) -> tuple[int, str]:
         return 403, "nothing here is a service worker"
     path: str = scope["path"]
     if path == "/desk" or path.startswith("/desk/"):
-        return _desk_refusal(scope["clew"], headers)
+        return _desk_refusal(scope["clew"], headers, path)
     return 0, ""
 
 
-def _desk_refusal(at: RequestContext, headers: Headers) -> tuple[int, str]:
+def _desk_refusal(at: RequestContext, headers: Headers, path: str) -> tuple[int, str]:
     if at.way is None and at.service.settings.desk_host is not None:
         return 404, "the desk has a host of its own"
     worker = bool(values(headers, b"service-worker-navigation-preload"))
     if values(headers, b"sec-fetch-mode") == [b"navigate"]:
-        worker = worker or values(headers, b"sec-fetch-dest") not in ([], [b"document"])
+        framed = _FRAMED.fullmatch(path) is not None and values(headers, b"sec-fetch-dest") == [b"iframe"]
+        worker = worker or not (framed or values(headers, b"sec-fetch-dest") in ([], [b"document"]))
     if worker:
         return 403, (
             "this page was asked for by a service worker of the shop, or for a frame: open it in a private "

@@ -35,6 +35,8 @@ EVENTS: Mapping[str, str] = {
     "blocked": "a visitor may not write for a time, or may again, and by whom",
     "message": "a message was written in a conversation",
     "file": "a visitor or an agent sent a file",
+    "page_share": "an agent asked to see the visitor's page; the visitor agreed, refused, or ended it",
+    "page_unshown": "the page that a visitor shows could not be made harmless, and is not shown",
     "file_refused": "a file was refused: its type, its name, its size, a scan that found something",
     "file_unscanned": "the command that looks for viruses failed or was too slow, so that files are refused",
     "files_full": "a site keeps as many bytes of files as its settings allow, so that no more are taken",

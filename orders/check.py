@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 from babel.numbers import is_currency
 
@@ -12,9 +13,12 @@ from ..settings.wording import Wording
 
 
 def selector_problems(site: Site, path: KeyPath) -> Iterator[Wording]:
-    """Invalid selectors, and currencies that are neither a code nor a selector."""
+    """Invalid selectors, also of what is masked, and currencies that are neither a code nor a selector."""
     order = site.order.model_dump(include={"id", "total", "currency"}) if site.order else {}
-    named = [(("order", key), value) for key, value in order.items() if value != "jsonld"]
+    named: list[tuple[tuple[str | int, ...], Any]] = [
+        (("order", key), value) for key, value in order.items() if value != "jsonld"
+    ]
+    named += [(("cobrowsing", "mask", place), one) for place, one in enumerate(site.cobrowsing.mask)]
     named += [(("cart", key), value) for key, value in site.cart.model_dump(exclude_none=True).items()]
     for keys, selector in named:
         error = _currency_error(selector) if keys[1] == "currency" else selector_error(selector)

@@ -18,6 +18,7 @@ _WENT: Final = {
     "messages": "what was written",
     "desk_log": "who had the conversation, and the notes of agents",
     "blocks": "that the visitor was blocked, and why",
+    "files": "files and pictures of the conversation",
     "provider_states": "the code, and the conversation in a provider's chat, that name the visitor",
     "sightings": "visitor, e-mail hash, conversation, arrivals, and the report as it came in",
     "orders": "the visitor, and the conversation in which it was made",
@@ -119,6 +120,7 @@ class Forgetter:
             stored = await self._visits.get(person.site, visitor)
             count += stored is not None and not stored.forgotten
             if not dry:
+                await self._visits.put_page(person.site, visitor, None, now, 0)
                 await self._visits.change(person.site, visitor, [Forgotten()], now)
         return count
 

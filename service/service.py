@@ -47,6 +47,7 @@ from .click_signs import CROWD_SECONDS
 from .click_writing import ClickWriter
 from .clicks import ClickCounts
 from .clock import LEAST_STEP, Clock
+from .cobrowsing import CoBrowsing
 from .conversations import Conversations
 from .decisions import Decisions
 from .desk_work import DeskWork
@@ -196,6 +197,15 @@ class Service:
         )
         self.own_talk = OwnTalk(self.ledger, self.talks, self.limits, self.hub, self.events, self.clock)
         self.attention = Attention(self.ledger, self.signs, self.limits)
+        self.cobrowsing = CoBrowsing(
+            self.ledger,
+            self.visits,
+            self.conversations,
+            self.signs,
+            self.limits,
+            self.events,
+            self.clock,
+        )
         self.files = Files(self.ledger, self.conversations, self.limits, self.events, self.clock)
         self.asking = Asking(self.ledger, self.conversations, self.limits, self.events, self.clock)
         self.offers = OfferDesk(self.ledger, self.conversations, self.events, self.clock)

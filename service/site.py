@@ -83,6 +83,7 @@ class SiteRuntime:
         self.hours = OfficeHours(site.hours, site.time_zone)
         self.never = patterns_of(tuple(site.never))
         self.admin = patterns_of(admin_areas() if site.admin is None else tuple(site.admin))
+        self.private = patterns_of(tuple(site.cobrowsing.private))
         self.order_page = patterns_of((site.order.page,) if site.order else ())
         self.wants_cart = any((site.cart.value, site.cart.items, site.cart.currency))
         platform = platform_of(site)

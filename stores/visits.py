@@ -13,7 +13,7 @@ from .shared import PassesSigns
 SEEN_AT_ONCE = 100
 FOUND_AT_ONCE = 20
 # The tables that an SQL engine makes for it; it may share a database with the ledger.
-TABLES = frozenset({"visits", "leases", "marks", "levels", "signs"})
+TABLES = frozenset({"visits", "leases", "marks", "levels", "signs", "pages"})
 
 
 class VisitsError(Exception):
@@ -71,6 +71,13 @@ class Visits(PassesSigns, Protocol):
 
     async def forget(self, site: str, visitor: str) -> None:
         """Delete what is known of a visitor."""
+
+    async def put_page(self, site: str, visitor: str, page: bytes | None, now: float, seconds: float) -> None:
+        """Keep the copy of the page that a visitor shows its agent, for so long, in place of the one before;
+        None only deletes that. Who is forgotten has none any more."""
+
+    async def page(self, site: str, visitor: str, now: float) -> bytes | None:
+        """The copy, or None."""
 
     async def noted_up_to(self) -> int | None:
         """The id of the last message in the ledger that visitors' records tell of; None in a new store."""

@@ -59,10 +59,12 @@ CREATE TABLE IF NOT EXISTS marks (name text PRIMARY KEY, value bigint NOT NULL);
 CREATE UNLOGGED TABLE IF NOT EXISTS levels (name text PRIMARY KEY, until double precision NOT NULL);
 CREATE UNLOGGED TABLE IF NOT EXISTS signs (id bigserial PRIMARY KEY, at double precision NOT NULL,
     sign bytea NOT NULL);
+CREATE UNLOGGED TABLE IF NOT EXISTS pages (site text NOT NULL, visitor text NOT NULL, data bytea NOT NULL,
+    until double precision NOT NULL, PRIMARY KEY (site, visitor));
 """
 _MISSING: Final = """
 SELECT to_regclass('marks') IS NULL OR to_regclass('visits') IS NULL OR to_regclass('levels') IS NULL
-    OR to_regclass('signs') IS NULL
+    OR to_regclass('signs') IS NULL OR to_regclass('pages') IS NULL
 """
 _COLUMNS: Final = """
 SELECT site, visitor, version, data, seen_at, expires_at, name, until FROM visits, levels LIMIT 0
@@ -127,6 +129,11 @@ DELETE FROM signs WHERE abs(at - extract(epoch FROM clock_timestamp())) > $1
 """
 _SIGNS: Final = "SELECT id, sign FROM signs WHERE id > $1 ORDER BY id LIMIT $2"
 _LAST_SIGN: Final = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM signs_id_seq"
+_PUT_PAGE: Final = """
+INSERT INTO pages VALUES ($1, $2, $3, $4)
+ON CONFLICT (site, visitor) DO UPDATE SET data = excluded.data, until = excluded.until
+"""
+_PAGE: Final = "SELECT data FROM pages WHERE site = $1 AND visitor = $2 AND until > $3"
 _REFUSALS: Final = (
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
@@ -235,6 +242,17 @@ class PostgresVisits(RemoteVisits):
 
     async def _forget(self, place: Place) -> None:
         await self._row("DELETE FROM visits WHERE site = $1 AND visitor = $2", *place)
+        await self._put_page(place, None, 0, 0)
+
+    async def _put_page(self, place: Place, page: bytes | None, now: float, seconds: float) -> None:
+        if page is None:
+            await self._row("DELETE FROM pages WHERE site = $1 AND visitor = $2", *place)
+        else:
+            await self._row(_PUT_PAGE, *place, page, now + seconds)
+
+    async def _page(self, place: Place, now: float) -> bytes | None:
+        row = await self._row(_PAGE, *place, now)
+        return None if row is None else row["data"]
 
     async def _noted_up_to(self) -> int | None:
         row = await self._row("SELECT value FROM marks WHERE name = 'messages'")
@@ -300,6 +318,7 @@ class PostgresVisits(RemoteVisits):
                 return 0, 0
             count = int(await connection.fetchval(_PRUNE, now, PRUNED_AT_ONCE))
             drained = int(await connection.fetchval(_DRAINED, PRUNED_AT_ONCE))
+            await connection.execute("DELETE FROM pages WHERE until <= $1", now)
             if max(count, drained) < PRUNED_AT_ONCE:
                 await connection.fetchval(_LEASE, self._holder, now + PRUNE_EVERY, now, 2 * PRUNE_EVERY)
             return count, drained

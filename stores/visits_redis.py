@@ -211,8 +211,22 @@ class RedisVisits(RemoteVisits):
         site, visitor = place
         with self._own_errors():
             await asyncio.gather(
-                self._redis.run("DEL", _key(place)), self._redis.run("ZREM", _ids(site), visitor)
+                self._redis.run("DEL", _key(place)),
+                self._redis.run("ZREM", _ids(site), visitor),
+                self._redis.run("DEL", _page_key(place)),
             )
+
+    async def _put_page(self, place: Place, page: bytes | None, now: float, seconds: float) -> None:
+        with self._own_errors():
+            if page is None:
+                await self._redis.run("DEL", _page_key(place))
+            else:
+                await self._redis.run("SET", _page_key(place), page, "PX", max(1, round(seconds * 1000)))
+
+    async def _page(self, place: Place, now: float) -> bytes | None:
+        with self._own_errors():
+            found: bytes | None = await self._redis.run("GET", _page_key(place))
+        return found
 
     async def _noted_up_to(self) -> int | None:
         with self._own_errors():
@@ -319,6 +333,10 @@ _REFUSALS = (exceptions.AuthenticationError, exceptions.AuthorizationError, exce
 
 def _key(place: Place) -> str:
     return f"clew:{{{place[0]}|{place[1]}}}"
+
+
+def _page_key(place: Place) -> str:
+    return f"{_key(place)}:page"
 
 
 def _text(name: bytes | str) -> str:

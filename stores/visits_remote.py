@@ -81,6 +81,12 @@ class RemoteVisits(ABC):
     async def _forget(self, place: Place) -> None: ...
 
     @abstractmethod
+    async def _put_page(self, place: Place, page: bytes | None, now: float, seconds: float) -> None: ...
+
+    @abstractmethod
+    async def _page(self, place: Place, now: float) -> bytes | None: ...
+
+    @abstractmethod
     async def _noted_up_to(self) -> int | None: ...
 
     @abstractmethod
@@ -200,6 +206,14 @@ class RemoteVisits(ABC):
             if len(self._unforgotten) < UNFORGOTTEN:
                 self._unforgotten[site, visitor] = None
             raise
+
+    async def put_page(self, site: str, visitor: str, page: bytes | None, now: float, seconds: float) -> None:
+        """See `Visits.put_page`."""
+        await self.breaker.ask(partial(self._put_page, (site, visitor), page, now, seconds))
+
+    async def page(self, site: str, visitor: str, now: float) -> bytes | None:
+        """See `Visits.page`."""
+        return await self.breaker.ask(partial(self._page, (site, visitor), now))
 
     async def noted_up_to(self) -> int | None:
         """See `Visits.noted_up_to`."""

@@ -214,6 +214,22 @@ class SqliteVisits:
         async with self._lock:
             await self._begin()
             self._finish("DELETE FROM visits WHERE site = ? AND visitor = ?", (site, visitor))
+        await self.put_page(site, visitor, None, 0, 0)
+
+    async def put_page(self, site: str, visitor: str, page: bytes | None, now: float, seconds: float) -> None:
+        """See `Visits.put_page`."""
+        async with self._lock:
+            await self._begin()
+            if page is None:
+                self._finish("DELETE FROM pages WHERE site = ? AND visitor = ?", (site, visitor))
+            else:
+                self._finish(_PUT_PAGE, (site, visitor, page, now + seconds))
+
+    async def page(self, site: str, visitor: str, now: float) -> bytes | None:
+        """See `Visits.page`."""
+        with _own_errors():
+            row = self._db.execute(_PAGE, (site, visitor, now)).fetchone()
+        return row[0] if row else None
 
     async def noted_up_to(self) -> int | None:
         """See `Visits.noted_up_to`."""
@@ -258,7 +274,11 @@ class SqliteVisits:
         if self._house is None:
             raise VisitsError("the visit store is not open")
         with _own_errors():
-            return await self._house.prune(now)
+            gone = await self._house.prune(now)
+        async with self._lock:
+            await self._begin()
+            self._finish("DELETE FROM pages WHERE until <= ?", (now,))
+        return gone
 
     async def probe(self) -> None:
         """See `Visits.probe`."""
@@ -340,7 +360,11 @@ _TABLES = (
     "CREATE TABLE IF NOT EXISTS signs (id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, "
     "data BLOB NOT NULL)",
     "CREATE TABLE IF NOT EXISTS marks (name TEXT PRIMARY KEY, value INTEGER NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS pages (site TEXT NOT NULL, visitor TEXT NOT NULL, data BLOB NOT NULL, "
+    "until REAL NOT NULL, PRIMARY KEY (site, visitor))",
 )
+_PUT_PAGE = "INSERT OR REPLACE INTO pages VALUES (?, ?, ?, ?)"
+_PAGE = "SELECT data FROM pages WHERE site = ? AND visitor = ? AND until > ?"
 _READ = "SELECT id, data, expires_at FROM visits WHERE site = ? AND visitor = ?"
 _INSERT = "INSERT INTO visits (site, visitor, data, seen_at, expires_at) VALUES (?, ?, ?, ?, ?)"
 _MOVE = "UPDATE visits SET data = ?, seen_at = ?, expires_at = ? WHERE id = ?"

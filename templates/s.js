@@ -1,4 +1,5 @@
-// Sends files of the visitor. The widget imports it when the first one is chosen, dropped or pasted.
+// Sends files of the visitor, shows the agent its page, and opens pages that the agent proposes. The widget imports
+// it when the first file is chosen, dropped or pasted, and when an agent asks.
 
 const TEXTS = "clew:texts";
 const AGAIN = 3; // attempts in all, where the connection breaks
@@ -73,4 +74,125 @@ export class Uploads {
       request.send(file);
     });
   }
+}
+
+const MASK = "•••";
+const SETTLED = 500; // ms until a page that has just changed is copied
+const LEFT_OUT = "script,noscript,template,iframe,object,embed,audio,video,canvas,svg,link:not([rel=stylesheet]),clew-chat";
+
+function button(text, act) {
+  const node = document.createElement("button");
+  Object.assign(node, { type: "button", className: "start", textContent: text });
+  node.addEventListener("click", act);
+  return node;
+}
+
+/** Asks the visitor what the agent asks, and shows its page as long as it agrees. */
+export class Sharing {
+  constructor(base, talk) {
+    this.base = base;
+    this.talk = talk;
+    this.newest = 0;
+    this.buttons = [];
+  }
+
+  /** Adds to the row of an entry what can be chosen. */
+  show(entry, panel) {
+    const row = panel.log.rows.get(entry);
+    if (entry.open) row?.append(button(TEXTS.open_yes, () => location.assign(entry.open.url)));
+    if (!entry.share || entry.id < this.newest) return;
+    this.newest = entry.id;
+    this.panel = panel;
+    for (const old of this.buttons) old.remove();
+    this.buttons = [];
+    const { state } = entry.share;
+    if (state === "asked" && row) {
+      this.buttons = [
+        button(TEXTS.share_yes, () => this.answer("on")),
+        button(TEXTS.share_no, () => this.answer("off")),
+      ];
+      row.append(...this.buttons);
+      panel.log.toEnd();
+    }
+    if (state === "on") this.page();
+    else this.ended();
+  }
+
+  async answer(state) {
+    for (const one of this.buttons) one.disabled = true;
+    const client = crypto.getRandomValues(new Uint32Array(4)).join("-");
+    const { language } = this.talk;
+    // The answer comes back as a message, to all tabs.
+    const response = await this.post("share", { state, client_id: client, language }).catch(() => null);
+    if (!response?.ok) for (const one of this.buttons) one.disabled = false;
+    if (response?.status === 409) this.ended();
+  }
+
+  post(path, body) {
+    const headers = { "Content-Type": "application/json" };
+    return fetch(this.base + path, { method: "POST", headers, body: JSON.stringify(body) });
+  }
+
+  ended() {
+    this.bar?.remove();
+    this.bar = null;
+    this.mark(false);
+  }
+
+  // Seen also while the chat is minimised.
+  mark(on) {
+    const launcher = this.panel?.node.getRootNode().querySelector?.(".launcher");
+    launcher?.classList.toggle("shares", on);
+    if (launcher) launcher.title = on ? TEXTS.share_on : "";
+  }
+
+  began() {
+    if (this.bar?.isConnected) return;
+    this.ended();
+    this.bar = document.createElement("p");
+    this.bar.className = "sharing";
+    this.bar.setAttribute("role", "status");
+    this.bar.append(TEXTS.share_on, " ", button(TEXTS.share_stop, () => this.answer("off")));
+    this.panel.notice.before(this.bar);
+    this.mark(true);
+  }
+
+  /** Sends a copy of the page, if the visitor still shows it and this one may be shown. */
+  page() {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.send().catch(() => {}), SETTLED);
+  }
+
+  async send() {
+    const url = location.href;
+    const response = await fetch(`${this.base}share?url=${encodeURIComponent(url)}`, { cache: "no-store" });
+    const { state, page, mask } = await response.json();
+    if (state !== "on") {
+      this.ended();
+      return;
+    }
+    this.began();
+    if (page) await this.post("page", { url, html: copied(mask) });
+  }
+}
+
+// What is typed, and what is to be masked, never leaves the browser. The server does the rest.
+function copied(mask) {
+  const root = document.documentElement.cloneNode(true);
+  for (const node of root.querySelectorAll(LEFT_OUT)) node.remove();
+  for (const selector of ["[data-clew-mask]", ...mask]) {
+    try {
+      for (const node of root.querySelectorAll(selector)) node.textContent = MASK;
+    } catch {
+      // A selector that this browser does not know: the server masks by it.
+    }
+  }
+  for (const node of root.querySelectorAll("input:not([type=submit],[type=button],[type=reset])")) {
+    node.removeAttribute("value");
+    node.removeAttribute("checked");
+  }
+  for (const node of root.querySelectorAll("textarea,select,[contenteditable]")) node.textContent = "";
+  const holder = document.createElement("div");
+  holder.append(root);
+  return `<!doctype html>${holder.getHTML()}`;
 }

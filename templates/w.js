@@ -46,6 +46,7 @@ class Widget {
     if (view !== this.view) {
       this.mounts = 0;
       this.goHome();
+      this.sharing?.then((sharing) => sharing.page()).catch(() => {});
     }
     this.view = view;
     this.shown = true;
@@ -140,7 +141,7 @@ class Widget {
         if (on) this.ring();
       },
     });
-    for (const entry of talk.entries) this.panel.log.add(entry);
+    for (const entry of talk.entries) this.log(entry);
     this.count = element("span", { class: "count", "aria-hidden": "true" });
     this.counted = element("span", { class: "said" });
     this.launcher = element("button", { type: "button", class: "launcher", "aria-expanded": "false" });
@@ -374,9 +375,23 @@ class Widget {
     this.refresh();
   }
 
+  log(entry, next) {
+    this.panel.log.add(entry, next);
+    if (!entry.share && !entry.open) return;
+    const { panel } = this;
+    this.sharing ??= this.lazy().then(({ Sharing }) => new Sharing(this.base, this.talk));
+    // Without it the text says what is asked, and a proposed page is a link.
+    this.sharing.then((sharing) => sharing.show(entry, panel)).catch(() => (this.sharing = null));
+  }
+
+  // What few visitors need.
+  lazy() {
+    return import(`${this.base}s.js?${this.talk.language}`);
+  }
+
   async attach(files) {
     try {
-      const { Uploads } = await import(`${this.base}s.js?${this.talk.language}`);
+      const { Uploads } = await this.lazy();
       this.uploads ??= new Uploads(this.base, this.talk);
       this.uploads.send(files, this.panel, this.rule);
       this.rule = null;
@@ -411,7 +426,7 @@ class Widget {
   }
 
   added(entry, next, live) {
-    this.panel.log.add(entry, next);
+    this.log(entry, next);
     if (!live || entry.author !== "agent") return;
     this.refresh();
     if (this.sound && memory.read().sound && (isHidden() || !this.panel.opened)) this.ring();

@@ -90,6 +90,7 @@ async def _talk(
         ),
         **work,
         seen=seen,
+        cobrowsing=await _cobrowsing(at, found),
         earned=decide(Inputs(now, now, touches, channel="chat"), at.site.policy),
         earlier=await _earlier(context, [e for e in others if e.conversation.id != found.id]),
         **await tag_values(context, found.id, request.query_params.get("tag", "")),
@@ -109,6 +110,12 @@ async def _earlier(context: AgentContext, entries: Sequence[Entry]) -> list[tupl
         (entry, await books.newest(entry.conversation, EARLIER_MESSAGES) if number < EARLIER_TEXTS else ())
         for number, entry in enumerate(entries)
     ]
+
+
+async def _cobrowsing(at: RequestContext, found: Conversation) -> str:
+    if not at.site.settings.cobrowsing.enabled or found.state != "open":
+        return "none"
+    return await at.service.cobrowsing.state(at.site, found)
 
 
 @signed_in

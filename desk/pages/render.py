@@ -50,7 +50,8 @@ def headers(request: Request) -> dict[str, str]:
         script, style, below = f"{desk}/desk.js", f"{desk}/desk.css", f"{desk} {desk}/"
     policy = (
         f"default-src 'none'; script-src {script}; style-src {style}; connect-src {below}; "
-        f"img-src data: {below}; form-action {below}; frame-ancestors 'none'; base-uri 'none'"
+        f"img-src data: {below}; frame-src {below}; form-action {below}; frame-ancestors 'none'; "
+        "base-uri 'none'"
     )
     return {"Content-Security-Policy": policy, **_HEADERS}
 

@@ -1,10 +1,11 @@
-"""What visitors and agents may show each other in the chat: files and pictures."""
+"""What visitors and agents may show each other in the chat: files, pictures, the page that is open."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from .base import Model
+from ..addresses import Pattern
+from .base import Model, OneHost
 
 FileKind = Literal["picture", "pdf", "text"]
 
@@ -21,3 +22,19 @@ class Files(Model):
     keep: int = Field(180, ge=1, le=3650)
     scan: list[str] = Field([], max_length=20)
     scan_seconds: int = Field(20, ge=1, le=300)
+
+
+def _pattern(value: str) -> str:
+    Pattern(value)  # raises PatternError, a ValueError
+    return value
+
+
+class CoBrowsing(Model):
+    """Agents see the page that the visitor has open, once it has agreed: see docs/chat.md."""
+
+    enabled: bool = False
+    mask: list[Annotated[str, Field(min_length=1, max_length=200)]] = Field([], max_length=50)
+    private: list[Annotated[str, AfterValidator(_pattern)]] = Field([], max_length=100)
+    hosts: list[OneHost] = Field([], max_length=20)
+    kilobytes: int = Field(1024, ge=64, le=4096)
+    minutes: int = Field(30, ge=1, le=240)

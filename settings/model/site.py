@@ -13,7 +13,7 @@ from .offers import Offers
 from .orders import Carry, Cart, Fraud, Hold, Net, Order, Webhook
 from .partners import Partner, PartnerPages
 from .payouts import BankAccount
-from .sharing import Files
+from .sharing import CoBrowsing, Files
 
 SecondFactor = Literal["off", "owners", "all"]
 """Who has to have a second factor at the desk."""
@@ -139,6 +139,7 @@ class Site(Model):
     hours: Hours | None = None
     files: Files = Files()
     offers: Offers = Offers()
+    cobrowsing: CoBrowsing = CoBrowsing()
     credit: Credit = Credit()
     payer: BankAccount | None = None
     consent: Consent = Consent()

@@ -22,7 +22,7 @@ from sqlalchemy import (
     update,
 )
 
-from ...chat.model import Added, Author, Conversation, Extra, Message, News, Sender
+from ...chat.model import Added, Author, Conversation, Extra, Kind, Message, News, Sender
 from ...referral.visitor import Talk
 from .blocks import blocked
 from .connection import Connection, executing
@@ -200,6 +200,12 @@ _AGENT_SAID = Prepared(
 )
 
 _SAYING = saying(CONVERSATION)
+_LAST_OF_KIND = Prepared(
+    select(*MESSAGE)
+    .where(messages.c.conversation == bindparam("conversation"), messages.c.kind == bindparam("kind"))
+    .order_by(messages.c.id.desc())
+    .limit(1)
+)
 
 NOBODY = Sender()
 Note = Callable[[Conversation], str | None]
@@ -591,6 +597,12 @@ class Conversations:
             return closed
 
         return await self._db.transact(work)
+
+    async def last_of(self, conversation: str, kind: Kind) -> Message | None:
+        """The last message of a kind, or None."""
+        given = {"conversation": conversation, "kind": kind}
+        row = (await self._db.query(executing(_LAST_OF_KIND, given))).first()
+        return None if row is None else message_of(row)
 
     async def of_agent(self, site: str, agent: str, limit: int) -> tuple[str, ...]:
         """The ids of the open conversations that an agent has, the newest ones."""

@@ -499,6 +499,14 @@ messages = Table(
     UniqueConstraint("conversation", "client_id"),
     Index("ix_messages_conversation", "conversation", "id"),
     Index("ix_messages_at", "at"),
+    Index(
+        "ix_messages_kind",
+        "conversation",
+        "kind",
+        "id",
+        postgresql_where=text("kind IS NOT NULL"),
+        sqlite_where=text("kind IS NOT NULL"),
+    ),
     # Ids are never used again, so a reader may go on from the last one it saw.
     sqlite_autoincrement=True,
 )

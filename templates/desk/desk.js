@@ -150,6 +150,7 @@ function listen() {
       for (const talk of talks) if (talk.id === sign.conversation) talk[kind](sign);
     });
   }
+  stream.addEventListener("page", showPage);
   stream.addEventListener("error", () => {
     pulse(false);
     // Browsers reconnect by themselves only after a network error, not after an error status: a restart, or

@@ -11,7 +11,8 @@ const THEIRS = 6000; // ms after which an agent of whom nothing is heard no long
 const POLL = 5000; // ms between requests while the stream is not open, as behind a proxy that buffers streams
 
 /**
- * An entry is `{id, client, author, agent, text, at, file, rule, state, due}`: `id` is null until the server has it, `at`
+ * An entry is `{id, client, author, agent, text, at, rule, state, due}`, with `file`,
+ * `share` or `open` where it is more than a text: `id` is null until the server has it, `at`
  * in unix seconds, `state` one of sending, sent, failed and refused. `due` is the time, in ms, before which the
  * server accepts no message, undefined if unknown.
  *
@@ -222,11 +223,14 @@ class Talk {
     if (!Number.isSafeInteger(message?.id) || typeof message.text !== "string") return;
     this.last = Math.max(this.last, message.id);
     if (this.entries.some((entry) => entry.id === message.id)) return;
-    const { id, author, agent, text, at, file } = message;
+    const { id, author, agent, text, at, file, share, open } = message;
     // The stream can be faster than the response to the POST.
     const waiting = author === "visitor" && this.entries.find((entry) => entry.id === null && entry.text === text);
     if (waiting) this.delivered(waiting, id, at);
-    else this.add({ id, client: null, author, agent, text, at, file, rule: null, state: "sent" }, this.loaded);
+    else {
+      const more = { file, share, open };
+      this.add({ id, client: null, author, agent, text, at, ...more, rule: null, state: "sent" }, this.loaded);
+    }
   }
 
   // In the server's order; messages that it does not have yet are last.

@@ -391,3 +391,15 @@ def test_changes_at_once_come_to_the_same_as_one_after_the_other(
                 await store.close()
 
     asyncio.run(run())
+
+
+async def test_the_copy_of_a_page_is_there_for_its_time(visits: Visits) -> None:
+    await visits.put_page("shop", "anna", b"one", NOW, 60)
+    await visits.put_page("shop", "anna", b"two", NOW, 60)
+    await visits.put_page("shop", "ben", b"three", NOW, 60)
+    assert await visits.page("shop", "anna", NOW + 30) == b"two"
+    assert await visits.page("other", "anna", NOW) is None
+    await visits.put_page("shop", "anna", None, NOW, 0)
+    assert await visits.page("shop", "anna", NOW) is None
+    await visits.forget("shop", "ben")
+    assert await visits.page("shop", "ben", NOW) is None

@@ -109,6 +109,14 @@ def _conversations() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_messages_at", "messages", ["at"], unique=False)
+    op.create_index(
+        "ix_messages_kind",
+        "messages",
+        ["conversation", "kind", "id"],
+        unique=False,
+        postgresql_where=sa.text("kind IS NOT NULL"),
+        sqlite_where=sa.text("kind IS NOT NULL"),
+    )
     op.create_index("ix_messages_conversation", "messages", ["conversation", "id"], unique=False)
 
 

@@ -26,6 +26,11 @@ function shownFile(file, came) {
   return [link, " ", size];
 }
 
+// The visitor has sent another copy of its page. Setting the same address loads the frame again.
+function showPage() {
+  for (const frame of document.querySelectorAll(".shown-page")) frame.src = frame.getAttribute("src");
+}
+
 class Files {
   constructor(talk) {
     this.talk = talk;

@@ -82,6 +82,8 @@ class Talk {
     written.dir = "auto";
     if (message.file) written.append(...shownFile(message.file, () => this.atEnd && this.toEnd()));
     else written.textContent = message.text;
+    // What is asked and answered about the visitor's page stands beside the conversation, too.
+    if (message.share) refresh();
     const last = [...list.querySelectorAll(".message")].at(-1);
     if (last?.dataset.author === item.dataset.author) item.classList.add("same-author");
     if (message.author !== "system") {

@@ -68,8 +68,8 @@ async def test_every_page_forbids_foreign_code_frames_and_caches(desk: DeskServe
         own = "http://shop.test/-/clew/desk"
         assert answer.headers["content-security-policy"] == (
             f"default-src 'none'; script-src {own}/desk.js; style-src {own}/desk.css; "
-            f"connect-src {own} {own}/; img-src data:; form-action {own} {own}/; "
-            "frame-ancestors 'none'; base-uri 'none'"
+            f"connect-src {own} {own}/; img-src data: {own} {own}/; "
+            f"frame-src {own} {own}/; form-action {own} {own}/; frame-ancestors 'none'; base-uri 'none'"
         )
         assert answer.headers["cross-origin-opener-policy"] == "same-origin"
         assert answer.headers["referrer-policy"] == "same-origin"

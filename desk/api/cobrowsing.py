@@ -1,0 +1,78 @@
+"""The visitor's side of co-browsing: whether it shows its page, and the copy of that page."""
+
+from typing import Final, Literal
+
+from pydantic import BaseModel, Field
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from ...service.cobrowsing import PageRefusedError
+from ...service.conversations import BlockedError
+from ...settings.model import Language
+from ..context import RequestContext
+from ..guard import NO_STORE, Refused, api, json_body
+from .messages import known_writer
+
+_URL: Final = 2000
+
+
+class AnswerBody(BaseModel):
+    """The body of `POST share`."""
+
+    state: Literal["on", "off"]
+    client_id: str = Field(pattern=r"^[A-Za-z0-9_-]{8,64}$")
+    language: Language | None = None
+
+
+class PageBody(BaseModel):
+    """The body of `POST page`."""
+
+    url: str = Field(max_length=_URL)
+    html: str
+
+
+@api
+async def _state(request: Request, at: RequestContext) -> Response:
+    visitor = known_writer(request, at).visitor
+    at.take("reads")
+    url = request.query_params.get("url", "")[:_URL]
+    state, page = await at.service.cobrowsing.may_show(at.site, visitor, url)
+    mask = list(at.site.settings.cobrowsing.mask) if page else []
+    return JSONResponse({"state": state, "page": page, "mask": mask}, headers=NO_STORE)
+
+
+@api
+async def _answer(request: Request, at: RequestContext) -> Response:
+    known = known_writer(request, at)
+    body = await json_body(request, AnswerBody)
+    try:
+        await at.service.cobrowsing.answer(
+            at.site, known, body.state == "on", body.client_id, body.language, at.origin.client
+        )
+    except PageRefusedError as refused:
+        raise Refused(refused.status, str(refused)) from None
+    except BlockedError as error:
+        raise Refused(403, str(error), more={"reason": "blocked"}) from None
+    return Response(status_code=204, headers=NO_STORE)
+
+
+@api
+async def _show(request: Request, at: RequestContext) -> Response:
+    visitor = known_writer(request, at).visitor
+    # JSON writes some letters as two or six.
+    body = await json_body(request, PageBody, at.site.settings.cobrowsing.kilobytes * 1024 * 2)
+    if len(body.html) > at.site.settings.cobrowsing.kilobytes * 1024:
+        raise Refused(413, f"the page is longer than {at.site.settings.cobrowsing.kilobytes} KB")
+    try:
+        await at.service.cobrowsing.show(at.site, visitor, body.url, body.html, at.origin.client)
+    except PageRefusedError as refused:
+        raise Refused(refused.status, str(refused)) from None
+    return Response(status_code=204, headers=NO_STORE)
+
+
+routes: list[BaseRoute] = [
+    Route("/share", _state, methods=["GET"]),
+    Route("/share", _answer, methods=["POST"]),
+    Route("/page", _show, methods=["POST"]),
+]
