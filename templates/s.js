@@ -2,6 +2,24 @@
 // it when the first file is chosen, dropped or pasted, and when an agent asks.
 
 const TEXTS = "clew:texts";
+const SHEET = new CSSStyleSheet();
+SHEET.replaceSync(`
+  .text img { display: block; width: auto; max-width: 100%; height: auto; max-height: 240px; border-radius: 8px; }
+  .upload { margin: 0; padding: 4px 16px; font-size: 13px; overflow-wrap: anywhere; }
+  .upload.wrong { color: var(--wrong); }
+  .row > .start { margin: 6px 6px 0 0; }
+  .sharing { margin: 0; padding: 8px 16px; background: var(--soft); font-size: 13px; }
+  .sharing .start { margin: 4px 0 0; min-height: 32px; padding: 0 14px; font-size: 13px; }
+  .launcher.shares { outline: 3px solid var(--wrong); outline-offset: 2px; }
+`);
+
+/** Gives the chat the look of what this file adds. */
+function dress(panel) {
+  const root = panel.node.getRootNode();
+  const sheets = root.adoptedStyleSheets ?? [];
+  if (!sheets.includes(SHEET)) root.adoptedStyleSheets = [...sheets, SHEET];
+}
+
 const AGAIN = 3; // attempts in all, where the connection breaks
 const PAUSE = 2000; // ms between them
 
@@ -23,6 +41,7 @@ export class Uploads {
   }
 
   async one(file, panel, rule) {
+    dress(panel);
     const line = document.createElement("p");
     line.className = "upload";
     line.setAttribute("role", "status");
@@ -87,7 +106,22 @@ function button(text, act) {
   return node;
 }
 
-/** Asks the visitor what the agent asks, and shows its page as long as it agrees. */
+/** A file as a link; a picture is shown in it. */
+function filed(base, { id, name, width, height }) {
+  const link = document.createElement("a");
+  Object.assign(link, { href: `${base}files/${id}`, target: "_blank", rel: "noopener" });
+  if (width) {
+    const picture = document.createElement("img");
+    Object.assign(picture, { alt: name, width, height, loading: "lazy", src: link.href });
+    link.append(picture);
+  } else {
+    link.download = name;
+    link.append(name);
+  }
+  return link;
+}
+
+/** Shows files, asks the visitor what the agent asks, and shows its page as long as it agrees. */
 export class Sharing {
   constructor(base, talk) {
     this.base = base;
@@ -98,7 +132,9 @@ export class Sharing {
 
   /** Adds to the row of an entry what can be chosen. */
   show(entry, panel) {
+    dress(panel);
     const row = panel.log.rows.get(entry);
+    if (entry.file) row?.querySelector(".text").replaceChildren(filed(this.base, entry.file));
     if (entry.open) row?.append(button(TEXTS.open_yes, () => location.assign(entry.open.url)));
     if (!entry.share || entry.id < this.newest) return;
     this.newest = entry.id;

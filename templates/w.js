@@ -119,7 +119,7 @@ class Widget {
     const { texts, talk } = this;
     const { title, avatar, sound, preview } = this;
     const greeting = this.greeting ?? texts.greeting;
-    this.panel = new Panel(this.base, texts, talk.language, { title, greeting, avatar, sound, preview }, {
+    this.panel = new Panel(texts, talk.language, { title, greeting, avatar, sound, preview }, {
       send: (text) => {
         this.typing?.end();
         talk.send(text, this.rule);
@@ -377,10 +377,10 @@ class Widget {
 
   log(entry, next) {
     this.panel.log.add(entry, next);
-    if (!entry.share && !entry.open) return;
+    if (!entry.file && !entry.share && !entry.open) return;
     const { panel } = this;
     this.sharing ??= this.lazy().then(({ Sharing }) => new Sharing(this.base, this.talk));
-    // Without it the text says what is asked, and a proposed page is a link.
+    // Without it the text is a file's name, or says what is asked, and a proposed page is a link.
     this.sharing.then((sharing) => sharing.show(entry, panel)).catch(() => (this.sharing = null));
   }
 

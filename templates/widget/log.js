@@ -35,19 +35,9 @@ function parsed(address) {
   }
 }
 
-/** A file as a link; a picture is shown in it. */
-function filed(base, file) {
-  const link = element("a", { href: `${base}files/${file.id}`, target: "_blank", rel: "noopener" });
-  const { name, width, height } = file;
-  link.append(width ? element("img", { src: link.href, alt: name, width, height, loading: "lazy" }) : name);
-  if (!width) link.setAttribute("download", name);
-  return link;
-}
-
 class Log {
   /** `retry` is called with an entry that the visitor wants sent again. */
-  constructor(base, texts, language, retry) {
-    this.base = base;
+  constructor(texts, language, retry) {
     this.texts = texts;
     // The browser's own locale decides the format of times, if it has the same language.
     this.locale = navigator.languages.find((tag) => tag.startsWith(language)) ?? language;
@@ -76,8 +66,7 @@ class Log {
     const author = ["visitor", "agent"].includes(entry.author) ? entry.author : "system";
     const row = element("div", { class: `row ${author}` });
     if (author !== "system") row.append(this.heading(entry));
-    const said = author === "agent" ? linked(entry.text) : [entry.text];
-    const body = entry.file ? [filed(this.base, entry.file)] : said;
+    const body = author === "agent" ? linked(entry.text) : [entry.text];
     row.append(element("p", { class: "text", dir: "auto" }, ...body));
     this.rows.set(entry, row);
     this.entries.set(row, entry);

@@ -9,11 +9,11 @@ class Panel {
    * offered, and whether agents see what is being written. `acts` are callbacks: `send(text)`, `attach(files)`, `retry(entry)`,
    * `replyTo(mail)`, `minimise()`, `typing(text)`, `rate(rating, text)`, `save()`, `forget()`, `sound(on)`.
    */
-  constructor(base, texts, language, look, acts) {
+  constructor(texts, language, look, acts) {
     this.texts = texts;
     this.look = look;
     this.acts = acts;
-    this.log = new Log(base, texts, language, acts.retry);
+    this.log = new Log(texts, language, acts.retry);
     this.presence = element("p", { class: "presence" });
     this.notice = element("p", { class: "notice", role: "status" });
     this.reply = new Reply(texts, acts.replyTo);

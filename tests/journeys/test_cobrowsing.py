@@ -146,6 +146,7 @@ async def test_the_visitor_says_no_and_is_not_seen(chromium: Browser, desk: Desk
     await chat.get_by_label("Write a message").fill("Hello")
     await visitor.keyboard.press("Enter")
     await expect(chat.locator(".visitor")).to_have_count(1)
+    await expect(chat.get_by_text("Sending")).to_have_count(0)
     site = desk.service.sites.get("shop")
     entry = (await desk.service.ledger.inbox.page("shop", 0, None))[0].conversation
     assert site is not None
