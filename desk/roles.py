@@ -126,6 +126,13 @@ RULES: Final[Mapping[str, Rule]] = {
         "agent", "send a link or an offer", audit="offer.sent", kept=("page", "coupon", "cart")
     ),
     f"POST {_TALK}/offers/withdraw": Rule("agent", "end a link", audit="offer.withdrawn", kept=("offer",)),
+    "GET /callbacks": Rule("agent", "the callbacks"),
+    "POST /callbacks/{id}": Rule(
+        "agent", "note what became of a call", audit="callback.settled", kept=("state",)
+    ),
+    "POST /callbacks/{id}/order": Rule(
+        "agent", "record an order closed in a call", audit="order.recorded", kept=_SALE
+    ),
     "GET /orders": Rule("agent", "look for an order"),
     "GET /orders/{id}": Rule("agent", "the history of an order"),
     "POST /orders/{id}/correct": Rule(

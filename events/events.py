@@ -41,6 +41,7 @@ EVENTS: Mapping[str, str] = {
     "file_unscanned": "the command that looks for viruses failed or was too slow, so that files are refused",
     "files_full": "a site keeps as many bytes of files as its settings allow, so that no more are taken",
     "form": "a question or a mail address came by the form, or was dropped because a program filled it in",
+    "callback": "a visitor asked to be called, or an agent noted what became of the call",
     "mail": "an answer was sent by mail to a visitor who asked for that",
     "mail_waiting": "an answer could not be sent by mail yet, and why; it is tried again",
     "mail_failed": "an answer could not be sent by mail: it was refused, or tried too often",

@@ -68,6 +68,13 @@ TALK_EVENTS: Final[Mapping[str, str]] = {
 PRESENCE_EVENTS: Final[Mapping[str, str]] = {
     "agent.presence": "An agent is available, away or at the end of a shift (`leaving`).",
 }
+CALLBACK_EVENTS: Final[Mapping[str, str]] = {
+    "callback.asked": "A visitor wants to be called.",
+    "callback.missed": "The visitor was called, and not reached.",
+    "callback.reached": "The visitor was reached.",
+    "callback.ordered": "An order was closed in the call: `order_id`.",
+    "callback.dropped": "The visitor is not called.",
+}
 TEST: Final = "webhook.test"
 TYPES: Final[Mapping[str, str]] = {
     **ORDER_EVENTS,
@@ -77,11 +84,14 @@ TYPES: Final[Mapping[str, str]] = {
     **HOLD_EVENTS,
     **PAYOUT_EVENTS,
     **OFFER_EVENTS,
+    **CALLBACK_EVENTS,
     **TALK_EVENTS,
     **PRESENCE_EVENTS,
     TEST: "`clew webhooks test` was called.",
 }
-KINDS: Final = ("orders", "credits", "commissions", "postbacks", "holds", "payouts", "offers", "talks")
+KINDS: Final = (
+    *("orders", "credits", "commissions", "postbacks", "holds", "payouts", "offers", "callbacks", "talks"),
+)
 """The kinds of rows of which there are events: see `stores/ledger/export_rows.py`."""
 
 _WORDS: Final[Mapping[str, str]] = {"clawback": "amended", "locked": "settled"}
@@ -105,6 +115,8 @@ _OFFER = (
     "followed_by",
 )
 _TALK = ("conversation", "by", "agent", "before", "department", "why")
+_CALLBACK = ("callback", "language", "wished_at", "calls", "order_id", "partner", "made_at")
+_CALLER = ("visitor", "phone", "topic", "agent")
 _PAYOUT = ("name", "partner", "period", "currency", "amount", "lines", "made_at")
 
 
@@ -154,6 +166,8 @@ def event_of(
         return _offer_event(site, name, first, personal)
     if kind == "talks":
         return _talk_event(name, site, first, personal)
+    if kind == "callbacks":
+        return _callback_event(site, name, first, personal)
     if kind == "holds":
         word = "held" if first["state"] == "held" else "released"
         data = {key: first[key] for key in (*_POSTBACK, "hold")}
@@ -182,6 +196,12 @@ def _talk_event(name: str, site: str, row: Mapping[str, Any], personal: bool) ->
     if personal:
         data |= {"visitor": row["visitor"], "note": row["internal"]}
     return Event(name, f"conversation.{word}", str(row["at"]), data)
+
+
+def _callback_event(site: str, name: str, row: Mapping[str, Any], personal: bool) -> Event:
+    word = "asked" if row["state"] == "open" else row["state"]
+    data = {key: row[key] for key in (*_CALLBACK, *(_CALLER if personal else ()))}
+    return Event(name, f"callback.{word}", str(row["changed_at"]), {"site": site, **data})
 
 
 def _commission_word(row: Mapping[str, Any]) -> str | None:

@@ -28,6 +28,7 @@ _WENT: Final = {
     "attempts": "the text of the call and of the answer",
     "deliveries": "the webhooks of the site that could not be read: whom they name is not known",
     "offers": "visitor, conversation, label and page of what an agent sent",
+    "callbacks": "the phone number, what the call was to be about, and the visitor",
     "notices": "the line of “Needs attention”",
 }
 _STAYED: Final = {
@@ -39,6 +40,7 @@ _STAYED: Final = {
     "attempts": "when the partner was called, and with which status",
     "blocks": "that nobody may write from its network, where that was chosen, until it ends: against abuse",
     "offers": "that a link was sent and followed, its coupon, and the order that followed",
+    "callbacks": "that somebody asked to be called, what became of it, and the order of the call",
 }
 _ELSEWHERE: Final = (
     "backups, exported files and the log from before still name the person, until you delete them",

@@ -42,6 +42,7 @@ from .asking import Asking
 from .attention import Attention
 from .attribution import Attribution
 from .auditing import Auditing
+from .callbacks import CallbackDesk
 from .chat_orders import ChatOrders
 from .click_signs import CROWD_SECONDS
 from .click_writing import ClickWriter
@@ -227,6 +228,9 @@ class Service:
             self.worker.wake,
         )
         self.undoing = Undoing(self.ledger, self.visits, self.events, self.clock, self.worker.wake)
+        self.callbacks = CallbackDesk(
+            *(self.ledger, self.ordering, self.conversations, self.limits, self.events, self.clock)
+        )
         self.lost = LostOrders(self.ledger, self.visits)
         self.webhooks = Webhooks(self.ledger, self.ordering, self.events, self.clock)
         self._build_providers()

@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from ...events.metrics import VERSION
 from ...postbacks.outgoing import (
+    CALLBACK_EVENTS,
     COMMISSION_EVENTS,
     CREDIT_EVENTS,
     HOLD_EVENTS,
@@ -39,6 +40,7 @@ _EVENTS: Mapping[str, type[BaseModel]] = {
     **dict.fromkeys(COMMISSION_EVENTS, schemas.CommissionEvent),
     **dict.fromkeys(PAYOUT_EVENTS, schemas.PayoutEvent),
     **dict.fromkeys(OFFER_EVENTS, schemas.OfferEvent),
+    **dict.fromkeys(CALLBACK_EVENTS, schemas.CallbackEvent),
     **dict.fromkeys(TALK_EVENTS, schemas.TalkEvent),
     **dict.fromkeys(PRESENCE_EVENTS, schemas.PresenceEvent),
     TEST: schemas.TestEvent,

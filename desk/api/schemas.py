@@ -327,6 +327,20 @@ class PresenceEvent(Shape):
     presence: str = Field(description="available, away or leaving.")
 
 
+class CallbackEvent(Shape):
+    """`data` of callback.…: a visitor who wants to be called; with `personal` also visitor, phone, topic and
+    agent."""
+
+    site: str
+    callback: int
+    language: str
+    wished_at: str | None
+    calls: int
+    order_id: str | None
+    partner: str | None
+    made_at: str
+
+
 class TestEvent(Shape):
     """`data` of webhook.test."""
 

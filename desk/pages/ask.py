@@ -64,6 +64,7 @@ def shown(
         direction=found.direction,
         root=root,
         css=_style()[1],
+        calls=at.site.settings.callback is not None,
         shop=at.origin.host,
         query=f"?lang={language}" if "lang" in request.query_params else "",
         color=at.site.settings.widget.color,
@@ -152,7 +153,7 @@ async def ask(request: Request, at: RequestContext) -> Response:
     client_id = fields.get("client_id", "")
     if not (8 <= len(client_id) <= 64 and client_id.isascii()):
         client_id = secrets.token_urlsafe(16)
-    known, cookie = await _known(request, at)
+    known, cookie = await visitor_of(request, at)
     question = Question(text, mail, client_id, language_of(request, at), fields.get("website", "").strip())
     try:
         sent_to = await at.service.asking.ask(at.site, known, question, at.origin.client)
@@ -163,7 +164,8 @@ async def ask(request: Request, at: RequestContext) -> Response:
     return _form(request, at, 200, cookie, {"done": sent_to})
 
 
-async def _known(request: Request, at: RequestContext) -> tuple[Known, dict[str, str]]:
+async def visitor_of(request: Request, at: RequestContext) -> tuple[Known, dict[str, str]]:
+    """As `writer`; one who asked to be forgotten is another visitor."""
     known, cookie = writer(request, at)
     if not cookie and await at.service.visitors.is_forgotten(at.site, known.visitor):
         known = Known(new_visitor_id(), (), int(at.service.clock.now()))

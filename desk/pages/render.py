@@ -143,6 +143,7 @@ def page(request: Request, template: str, status: int = 200, **values: object) -
         site=at.chosen or "clew",
         sites=len(at.service.sites) > 1 and at.way is not None,
         home=HOME,
+        calls=at.chosen is not None and at.site.settings.callback is not None,
         clock=times(at),
         css=asset("desk.css").version,
         js=asset("desk.js").version,

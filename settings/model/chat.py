@@ -90,6 +90,16 @@ class Hours(Model):
     holidays: dict[Annotated[str, AfterValidator(_day)], Spans] = Field({}, max_length=400)
 
 
+Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
+
+
+class Callback(Model):
+    """The form with which visitors ask to be called."""
+
+    country: Country | None = None
+    countries: list[Country] = Field([], max_length=250)
+
+
 ChatAttribute = Literal["partner", "campaign", "cart", "page"]
 
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, SecretStr
 
 from .base import Host, Language, Model, OneHost, PageType, TimeZone
-from .chat import Chat, Hours, Rule, Widget
+from .chat import Callback, Chat, Hours, Rule, Widget
 from .credit import Credit
 from .offers import Offers
 from .orders import Carry, Cart, Fraud, Hold, Net, Order, Webhook
@@ -137,6 +137,7 @@ class Site(Model):
     widget: Widget = Widget()
     chat: Chat = Chat()
     hours: Hours | None = None
+    callback: Callback | None = None
     files: Files = Files()
     offers: Offers = Offers()
     cobrowsing: CoBrowsing = CoBrowsing()

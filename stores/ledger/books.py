@@ -4,6 +4,7 @@ from .agents import Agents
 from .assignment import Assignment
 from .audit import Audit
 from .blocks import Blocks
+from .callbacks import Callbacks
 from .calls import Calls
 from .canned import CannedAnswers
 from .commissions import Commissions
@@ -65,6 +66,7 @@ class Ledger:
         self.conversations = Conversations(self.db)
         self.files = Files(self.db)
         self.mails = Mails(self.db)
+        self.callbacks = Callbacks(self.db)
         self.provider_talks = ProviderTalks(self.db)
         self.customers = Customers(self.db)
         self.lost = Lost(self.db)

@@ -15,7 +15,17 @@ from .changes import settled
 from .connection import Connection
 from .database import Database
 from .errors import LedgerConflictError
-from .schema import commission_entries, decisions, desk_log, endpoints, offers, orders, payouts, postbacks
+from .schema import (
+    callbacks,
+    commission_entries,
+    decisions,
+    desk_log,
+    endpoints,
+    offers,
+    orders,
+    payouts,
+    postbacks,
+)
 
 _C = endpoints.c
 _TABLES: Final[Mapping[str, Table]] = {
@@ -26,6 +36,7 @@ _TABLES: Final[Mapping[str, Table]] = {
     "holds": postbacks,
     "payouts": payouts,
     "offers": offers,
+    "callbacks": callbacks,
     "talks": desk_log,
 }
 # Behind every row of a change, whichever rows it wrote.

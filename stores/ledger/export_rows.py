@@ -13,8 +13,8 @@ from ...payouts.account import decimal
 from ...referral.touches import Click, Touch
 from .changes import settled
 from .connection import Connection
-from .schema import commission_entries as entries
 from .schema import (
+    callbacks,
     commissions,
     conversations,
     decisions,
@@ -26,6 +26,7 @@ from .schema import (
     postbacks,
     shares,
 )
+from .schema import commission_entries as entries
 
 Value = str | int | None
 Place = tuple[int, Any]
@@ -387,6 +388,29 @@ async def _talk_lines(_connection: Connection, rows: Sequence[Row[Any]]) -> Line
     ]
 
 
+def _callbacks(place: Place) -> Select[Any]:
+    own = callbacks.c
+    row = (own.id.label("place"), own.written.label("number"), own.changed_at.label("at_time"))
+    return select(*own, *row).where(*_behind(own.written, own.id, place)).order_by(own.written, own.id)
+
+
+async def _callback_lines(_connection: Connection, rows: Sequence[Row[Any]]) -> Lines:
+    plain = ("site", "visitor", "phone", "topic", "language", "state", "calls", "agent", "partner")
+    return [
+        [
+            {
+                "callback": row.place,
+                **{name: getattr(row, name) for name in plain},
+                "order_id": row.order,
+                "wished_at": timestamp(row.wished_at),
+                "made_at": timestamp(row.made_at),
+                "changed_at": timestamp(row.changed_at),
+            }
+        ]
+        for row in rows
+    ]
+
+
 _CREDITS = _decisions(decisions.c.order_version, decisions.c.policy, decisions.c.reason)
 _TOUCHES = _decisions(decisions.c.inputs, _O.visitor)
 KINDS: Final[Mapping[str, Kind]] = {
@@ -398,6 +422,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "commissions": Kind(_commissions, _commission_lines, entries.c.site, entries.c.at),
     "payouts": Kind(_payouts, _payout_lines, payouts.c.site, payouts.c.made_at),
     "offers": Kind(_offers, _offer_lines, offers.c.site, offers.c.changed_at),
+    "callbacks": Kind(_callbacks, _callback_lines, callbacks.c.site, callbacks.c.changed_at),
     "conversations": Kind(_messages, _message_lines, conversations.c.site, messages.c.at),
     "talks": Kind(_talks, _talk_lines, desk_log.c.site, desk_log.c.at, everywhere=True),
 }

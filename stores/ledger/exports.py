@@ -47,6 +47,10 @@ COLUMNS: Final[Mapping[str, Sequence[str]]] = {
         *("coupon_code", "sent_at", "expires_at", "clicked_at", "order_id", "followed_by"),
         "changed_at",
     ),
+    "callbacks": (
+        *("callback", "site", "visitor", "phone", "topic", "language", "wished_at", "state", "calls"),
+        *("agent", "order_id", "partner", "made_at", "changed_at"),
+    ),
     "conversations": (
         *("message", "conversation", "site", "visitor", "language", "author", "agent", "text", "at"),
         *("rating", "rating_text"),
@@ -68,6 +72,8 @@ NUMBERS: Final = frozenset(
         "decision",
         "sequence",
         "attempts",
+        "callback",
+        "calls",
         "last_status",
         "message",
         "offer",

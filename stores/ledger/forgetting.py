@@ -25,6 +25,7 @@ from .forgotten import mark
 from .mails import forget_mails
 from .planned import lock_order
 from .schema import attempts as attempts_table
+from .schema import callbacks as callbacks_table
 from .schema import conversation_tags, provider_states
 from .schema import conversations as conversations_table
 from .schema import decisions as decisions_table
@@ -150,6 +151,7 @@ class Forgetting:
             if not person.withdrawn:
                 found = found.plus(await self._talks(person.site, one, done))
                 found = found.plus(await self._work(partial(_offers, person, one, done), done))
+                found = found.plus(await self._work(partial(_callbacks, person, one, done), done))
         for one in person.emails:
             of_email = (_S.site == person.site, _S.email_hash == one)
             if not person.withdrawn:
@@ -452,6 +454,18 @@ async def _talk(tx: Connection, talk: str, done: _Done) -> Forgot:
         await forget_mails(tx, talk)
         await tx.execute(delete(talks).where(talks.c.id == talk))
     return found
+
+
+async def _callbacks(person: Person, visitor: str, done: _Done, tx: Connection) -> Forgot:
+    """Take the person out of its callbacks; nobody calls it any more."""
+    own = callbacks_table.c
+    which = (own.site == person.site, own.visitor == visitor)
+    rows = (await tx.execute(select(own.id, own.state).where(*which))).all()
+    for row in () if done.dry else rows:
+        bare = {"visitor": None, "phone": "", "topic": "", "version": own.version + 1}
+        state = "dropped" if row.state in ("open", "missed") else row.state
+        await tx.execute(update(callbacks_table).where(own.id == row.id).values(**bare, state=state))
+    return Forgot({("callbacks", row.id) for row in rows})
 
 
 async def _offers(person: Person, visitor: str, done: _Done, tx: Connection) -> Forgot:

@@ -21,6 +21,7 @@ from .schema import (
     agent_sessions,
     attempts,
     audit,
+    callbacks,
     conversation_tags,
     conversations,
     deliveries,
@@ -153,7 +154,8 @@ async def _conversations(tx: Connection, before: float) -> int:
     kept = select(talk.id).where(named)
     await tx.execute(delete(conversation_tags).where(conversation_tags.c.conversation.in_(kept)))
     of_work, of_offers = await _desk_work(tx, before), await _offers(tx, before)
-    return max(len(rows), of_work, of_offers, await delete_ended(tx, before, STEP_ROWS))
+    of_calls = await _old_callbacks(tx, before)
+    return max(len(rows), of_work, of_offers, of_calls, await delete_ended(tx, before, STEP_ROWS))
 
 
 async def _desk_work(tx: Connection, before: float) -> int:
@@ -163,6 +165,13 @@ async def _desk_work(tx: Connection, before: float) -> int:
     old = done.where(own.at < before, func.coalesce(talk.updated_at, own.at) < before)
     ids = await _ids(tx, old)
     await tx.execute(delete(desk_log).where(own.id.in_(ids)))
+    return len(ids)
+
+
+async def _old_callbacks(tx: Connection, before: float) -> int:
+    own = callbacks.c
+    ids = await _ids(tx, select(own.id).where(own.changed_at < before))
+    await tx.execute(delete(callbacks).where(own.id.in_(ids)))
     return len(ids)
 
 

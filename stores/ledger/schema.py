@@ -605,6 +605,33 @@ mails = Table(
     Index("ix_mails_conversation", "conversation", "created_at"),
 )
 
+# Visitors who want to be called; see callbacks.py.
+callbacks = Table(
+    "callbacks",
+    metadata,
+    Column("id", row_number(), primary_key=True),
+    Column("site", text_of(64), nullable=False),
+    Column("visitor", text_of(40)),  # NULL: it was forgotten
+    Column("phone", text_of(20), nullable=False),  # E.164
+    Column("topic", text_of(300), nullable=False),
+    Column("language", text_of(2), nullable=False),
+    Column("wished_at", Float),  # NULL: as soon as possible
+    Column("state", text_of(10), nullable=False),
+    Column("calls", Integer, nullable=False),
+    Column("agent", text_of(64)),
+    Column("order", text_of(200)),  # its number
+    Column("partner", text_of(64)),
+    Column("made_at", Float, nullable=False),
+    Column("changed_at", Float, nullable=False),
+    Column("version", Integer, nullable=False),  # counts what is told
+    Column("written", BigInteger, nullable=False, server_default="0"),  # see `changes.py`
+    Index("ix_callbacks_state", "site", "state", "changed_at"),
+    Index("ix_callbacks_visitor", "site", "visitor"),
+    Index("ix_callbacks_phone", "site", "phone"),
+    Index("ix_callbacks_changed", "changed_at"),
+    Index("ix_callbacks_written", "written", "id"),
+)
+
 agents = Table(
     "agents",
     metadata,

@@ -13,6 +13,7 @@ def upgrade() -> None:
     _conversations()
     _files()
     _mails()
+    _callbacks()
     _provider_states()
     _canned()
     _tags()
@@ -182,6 +183,38 @@ def _mails() -> None:
     op.create_index("ix_mails_conversation", "mails", ["conversation", "created_at"], unique=False)
     op.create_index("ix_mails_due", "mails", ["state", "next_at"], unique=False)
     op.create_index("ix_mails_sent", "mails", ["site", "state", "finished_at"], unique=False)
+
+
+def _callbacks() -> None:
+    """Visitors who want to be called."""
+    op.create_table(
+        "callbacks",
+        sa.Column("id", row_number(), nullable=False),
+        sa.Column("site", text_of(64), nullable=False),
+        sa.Column("visitor", text_of(40), nullable=True),
+        sa.Column("phone", text_of(20), nullable=False),
+        sa.Column("topic", text_of(300), nullable=False),
+        sa.Column("language", text_of(2), nullable=False),
+        sa.Column("wished_at", sa.Float(), nullable=True),
+        sa.Column("state", text_of(10), nullable=False),
+        sa.Column("calls", sa.Integer(), nullable=False),
+        sa.Column("agent", text_of(64), nullable=True),
+        sa.Column("order", text_of(200), nullable=True),
+        sa.Column("partner", text_of(64), nullable=True),
+        sa.Column("made_at", sa.Float(), nullable=False),
+        sa.Column("changed_at", sa.Float(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("written", sa.BigInteger(), server_default="0", nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_callbacks")),
+    )
+    for name, columns in (
+        ("state", ["site", "state", "changed_at"]),
+        ("visitor", ["site", "visitor"]),
+        ("phone", ["site", "phone"]),
+        ("changed", ["changed_at"]),
+        ("written", ["written", "id"]),
+    ):
+        op.create_index(f"ix_callbacks_{name}", "callbacks", columns, unique=False)
 
 
 def _provider_states() -> None:
@@ -999,6 +1032,10 @@ _NUMBERING = {
         f"BEGIN {_NEXT.format('offers')}; END",
         f"CREATE TRIGGER offers_changed AFTER UPDATE OF version ON offers "
         f"BEGIN {_NEXT.format('offers')}; END",
+        f"CREATE TRIGGER callbacks_added AFTER INSERT ON callbacks WHEN NEW.written = 0 "
+        f"BEGIN {_NEXT.format('callbacks')}; END",
+        f"CREATE TRIGGER callbacks_changed AFTER UPDATE OF version ON callbacks "
+        f"BEGIN {_NEXT.format('callbacks')}; END",
     ),
     "postgresql": (
         """
@@ -1031,6 +1068,10 @@ _NUMBERING = {
         "CREATE TRIGGER offers_added BEFORE INSERT ON offers FOR EACH ROW WHEN (NEW.written = 0) "
         "EXECUTE FUNCTION clew_number()",
         "CREATE TRIGGER offers_changed BEFORE UPDATE OF version ON offers FOR EACH ROW "
+        "EXECUTE FUNCTION clew_number()",
+        "CREATE TRIGGER callbacks_added BEFORE INSERT ON callbacks FOR EACH ROW WHEN (NEW.written = 0) "
+        "EXECUTE FUNCTION clew_number()",
+        "CREATE TRIGGER callbacks_changed BEFORE UPDATE OF version ON callbacks FOR EACH ROW "
         "EXECUTE FUNCTION clew_number()",
     ),
 }
