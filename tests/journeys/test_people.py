@@ -118,6 +118,7 @@ async def test_from_the_invitation_to_a_refused_page(
 async def test_axe_finds_nothing_on_a_phone_and_a_desk_by_day_and_night(
     context: BrowserContext, desk: DeskServer, address: str
 ) -> None:
+    """field G17"""
     now = desk.service.clock.now()
     await desk.agents.add("cy-with-a-very-long-name-0123456789@shop.example", NEW, site=None, now=now)
     invite = await desk.service.ledger.desk_links.invite("lead", ["shop"], now, by="root", note="Cy")

@@ -132,6 +132,7 @@ async def tab(desk: DeskServer, context: BrowserContext) -> AsyncIterator[Tab]:
 
 
 async def test_an_answer_is_chosen_by_its_shortcut_with_the_keyboard(tab: Tab) -> None:
+    """field G14"""
     field, offers = tab.get_by_label("Your answer"), tab.get_by_role("listbox")
     await field.press_sequentially("Ja. /mo")
     await expect(offers.get_by_role("option")).to_have_count(1)
@@ -173,6 +174,7 @@ async def test_a_gap_is_shown_and_keeps_the_answer_from_being_sent(desk: DeskSer
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_the_page_of_answers_is_accessible_on_a_phone(tab: Tab, scheme: Any) -> None:
+    """field G17"""
     await tab.emulate_media(color_scheme=scheme)
     await tab.set_viewport_size({"width": 320, "height": 640})
     await tab.goto(tab.url.partition("/conversations")[0] + "/canned")

@@ -54,6 +54,7 @@ async def test_writing_in_a_colleagues_conversation_asks_first_and_is_logged(des
 
 
 async def test_a_conversation_is_given_to_a_person_with_a_note(desk: DeskServer) -> None:
+    """field G14"""
     anna, bo = await desk.agent("anna", role="agent"), await desk.agent("bo", role="agent")
     await anna.get("desk/")
     talk = await desk.says("where is my parcel?")

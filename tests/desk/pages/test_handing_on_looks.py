@@ -13,6 +13,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 async def test_the_pages_fit_a_phone_and_have_no_faults_in_either_scheme(
     tmp_path: Path, chromium: Browser
 ) -> None:
+    """field G17"""
     async with desk_server(tmp_path, {"departments": ["billing"]}) as desk:
         await _looked_at(desk, chromium)
 

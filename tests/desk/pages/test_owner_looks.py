@@ -57,6 +57,7 @@ async def log_in(context: BrowserContext, address: str) -> Tab:
 async def test_axe_finds_nothing_on_a_phone_and_a_desk_by_day_and_night(
     context: BrowserContext, address: str
 ) -> None:
+    """field G17"""
     tab = await log_in(context, address)
     said: list[str] = []
     tab.on("console", lambda message: said.append(message.text))

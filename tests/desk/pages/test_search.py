@@ -27,6 +27,7 @@ async def tag(client: httpx2.AsyncClient, talk: str, **fields: str) -> httpx2.Re
 
 
 async def test_conversations_are_found_by_words_and_by_tag(desk: DeskServer) -> None:
+    """field G14"""
     client = await desk.agent(role="agent")
     talk = await desk.says("Where is my <b>red</b> pot?")
     await desk.says("hello", "zzzzbbbbccccddddeeeeffff22")
@@ -90,6 +91,7 @@ async def test_a_long_message_is_cut_around_the_word() -> None:
 async def test_the_search_is_accessible_on_a_phone(
     desk: DeskServer, context: BrowserContext, scheme: Any
 ) -> None:
+    """field G17"""
     await desk.agents.add("bo", PASSWORD, site=None, now=desk.service.clock.now())
     talk = await desk.says("Where is my red pot?")
     await desk.service.ledger.tags.add("shop", talk, "delivery", "bo", 1.0)

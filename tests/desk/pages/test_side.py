@@ -165,7 +165,7 @@ async def test_the_list_of_keys_opens_by_a_key_and_letters_can_be_turned_off(
 async def test_messages_are_told_as_the_agent_wants_it(
     desk: DeskServer, tab: Tab, talks: list[str], address: str
 ) -> None:
-    """A page that is not looked at shows a notification; the browser was asked before by a button."""
+    """field G14: a page that is not looked at shows a notification; a button has asked the browser before."""
     await tab.add_init_script(
         """window.told = [];
         window.Notification = class extends EventTarget {
@@ -203,6 +203,7 @@ async def test_messages_are_told_as_the_agent_wants_it(
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [320, 390, 1280])
 async def test_side_by_side_is_accessible(tab: Tab, address: str, scheme: Any, width: int) -> None:
+    """field G17"""
     await tab.emulate_media(color_scheme=scheme)
     await tab.set_viewport_size({"width": width, "height": 700})
     for path in ("talks", "", "account"):

@@ -59,6 +59,7 @@ async def answers(desk: DeskServer, talk: str, text: str) -> None:
 async def test_the_visitor_sees_that_its_message_was_sent_read_and_is_being_answered(
     desk: DeskServer, shop: Open
 ) -> None:
+    """field G14"""
     talk = await desk.says("is it blue?")
     page = await shop()
     await expect(page.locator(".row.visitor .status")).to_have_text("Sent")
