@@ -63,6 +63,7 @@ TALK_EVENTS: Final[Mapping[str, str]] = {
     "conversation.released": "A conversation is for others, because its agent (`before`) has gone.",
     "conversation.closed": "A conversation was closed.",
     "conversation.blocked": "An agent blocked the visitor of a conversation for a time.",
+    "conversation.unblocked": "A lead ended a block of the visitor of a conversation.",
     "conversation.noted": "An agent added an internal note; its text comes only with `personal`.",
 }
 PRESENCE_EVENTS: Final[Mapping[str, str]] = {

@@ -9,7 +9,7 @@ from ..chat.signs import Sign
 from ..referral.cookie import Known
 from ..stores.ledger.books import Ledger
 from ..stores.signs import Signs
-from .conversations import without_controls
+from .conversations import Conversations, without_controls
 from .limits import Limits, Own, Rate
 from .site import SiteRuntime
 
@@ -20,8 +20,9 @@ PER_MINUTE = 60  # of one visitor
 class Attention:
     """For all sites. Every method raises the ledger's errors."""
 
-    def __init__(self, ledger: Ledger, signs: Signs, limits: Limits) -> None:
+    def __init__(self, ledger: Ledger, talks: Conversations, signs: Signs, limits: Limits) -> None:
         self._ledger = ledger
+        self._talks = talks
         self._books = ledger.conversations
         self._signs = signs
         self._limits = limits
@@ -29,12 +30,12 @@ class Attention:
     async def visitor_types(
         self, site: SiteRuntime, known: Known, typing: bool, text: str, client: str | None
     ) -> None:
-        """Tell the desks that the visitor writes, or no longer does; and what, if the site wants it.
-        Raises LimitedError."""
+        """Tell the desks that the visitor writes, or no longer does; and what, if the site wants it. Of one
+        who is blocked they hear nothing. Raises LimitedError."""
         own = Own("visitor", f"{site.name}/{known.visitor}", Rate(PER_MINUTE, 60))
         self._limits.take("typing", site.name, client, own=own)
         found = await self._books.own(site.name, known.visitor)
-        if found is None:
+        if found is None or await self._talks.blocked_until(site.name, known.visitor, client) is not None:
             return
         shown = site.settings.chat.typing_preview and typing
         written = without_controls(text)[:PREVIEW_LENGTH] if shown else ""

@@ -5,6 +5,7 @@ and the conversation says who agreed to what, and when. The copy of the page com
 only while it shows its page; it is made harmless here and kept in the visit store, never in the ledger.
 """
 
+import asyncio
 import gzip
 import json
 import re
@@ -131,7 +132,7 @@ class CoBrowsing:
         kept = await self._visits.page(site.name, found.visitor, self._clock.now())
         if kept is None:
             return None
-        page = json.loads(gzip.decompress(kept))
+        page = await asyncio.to_thread(lambda: json.loads(gzip.decompress(kept)))
         return Shown(page["url"], page["at"], page["html"]) if page["conversation"] == found.id else None
 
     # -- the visitor's side
@@ -183,7 +184,7 @@ class CoBrowsing:
             "at": now,
             "html": await self._harmless(site, url, html),
         }
-        kept = gzip.compress(json.dumps(page).encode(), 1)
+        kept = await asyncio.to_thread(lambda: gzip.compress(json.dumps(page).encode(), 1))
         # It may have ended meanwhile.
         if await self.state(site, found) == "on":
             await self._visits.put_page(site.name, visitor, kept, now, seconds)

@@ -55,9 +55,9 @@ CELLS = 8192  # per row; both rows of a limit take 128 KB
 HELD_WAIT = 30.0
 # Maximum number of networks per limit that have proved that they know the secret.
 PROVED = 1000
-# A provider may give a customer a /48 instead of a /64 (RFC 6177): it counts too, as this many networks.
 # Keys that other processes are told of at once.
 SHARED = 4000
+# A provider may give a customer a /48 instead of a /64 (RFC 6177): it counts too, as this many networks.
 IPV6_BLOCK, IPV6_BLOCK_FACTOR = 48, 8
 
 _NAT64 = ip_network("64:ff9b::/96")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import IO, Final
 
 AT_ONCE: Final = 2
-"""Programs of a process at the same time; further ones wait for their turn."""
+"""Programs of each kind at the same time; further ones wait for their turn."""
 
 
 class ProgramError(Exception):
@@ -23,7 +23,7 @@ class Ended:
 
 
 class Programs:
-    """The programs of one process."""
+    """The programs of one kind: those for files do not wait for those for pages."""
 
     def __init__(self) -> None:
         self._turns = asyncio.Semaphore(AT_ONCE)

@@ -197,7 +197,7 @@ class Service:
             lambda: self.settings.smtp is not None,
         )
         self.own_talk = OwnTalk(self.ledger, self.talks, self.limits, self.hub, self.events, self.clock)
-        self.attention = Attention(self.ledger, self.signs, self.limits)
+        self.attention = Attention(self.ledger, self.conversations, self.signs, self.limits)
         self.cobrowsing = CoBrowsing(
             self.ledger,
             self.visits,

@@ -60,14 +60,19 @@ async def _answer(request: Request, at: RequestContext) -> Response:
 @api
 async def _show(request: Request, at: RequestContext) -> Response:
     visitor = known_writer(request, at).visitor
-    # JSON writes some letters as two or six.
-    body = await json_body(request, PageBody, at.site.settings.cobrowsing.kilobytes * 1024 * 2)
-    if len(body.html) > at.site.settings.cobrowsing.kilobytes * 1024:
-        raise Refused(413, f"the page is longer than {at.site.settings.cobrowsing.kilobytes} KB")
-    try:
-        await at.service.cobrowsing.show(at.site, visitor, body.url, body.html, at.origin.client)
-    except PageRefusedError as refused:
-        raise Refused(refused.status, str(refused)) from None
+    settings = at.site.settings.cobrowsing
+    if not settings.enabled:
+        raise Refused(409, "co-browsing is off at this site")
+    # Held, because a page is much longer than other bodies, and waits for its turn to be made harmless.
+    with at.hold("file_uploads"):
+        # JSON writes some letters as two or six.
+        body = await json_body(request, PageBody, settings.kilobytes * 1024 * 2)
+        if len(body.html) > settings.kilobytes * 1024:
+            raise Refused(413, f"the page is longer than {settings.kilobytes} KB")
+        try:
+            await at.service.cobrowsing.show(at.site, visitor, body.url, body.html, at.origin.client)
+        except PageRefusedError as refused:
+            raise Refused(refused.status, str(refused)) from None
     return Response(status_code=204, headers=NO_STORE)
 
 

@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute, Route
 from ... import templates
 from ...referral.cookie import Known, new_visitor_id
 from ...service.asking import Question
-from ...service.conversations import MessageError
+from ...service.conversations import BlockedError, MessageError
 from ...service.limits import LimitedError
 from ...stores.errors import STORE_FAILURES
 from ..context import RequestContext, request_context
@@ -157,6 +157,8 @@ async def ask(request: Request, at: RequestContext) -> Response:
     question = Question(text, mail, client_id, language_of(request, at), fields.get("website", "").strip())
     try:
         sent_to = await at.service.asking.ask(at.site, known, question, at.origin.client)
+    except BlockedError:
+        return _form(request, at, 403, None, {"problem": "blocked", **given})
     except MessageError:
         return _form(request, at, 422, None, {"wrong": "question", **given})
     except ValueError:

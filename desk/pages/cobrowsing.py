@@ -4,7 +4,6 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from ...chat.model import Conversation
 from ...service.cobrowsing import PageRefusedError, Shown, origin_of
 from ...service.conversations import MessageError
 from ...stores.ledger.conversations import HeldError
@@ -21,22 +20,16 @@ from .auth import (
     see_other,
     signed_in,
 )
+from .handing_on import talk_of
 
 _NOTHING = "<!doctype html><meta charset=utf-8><p>The visitor shows no page now."
-
-
-async def _conversation(request: Request, at: RequestContext) -> Conversation:
-    found = await at.service.ledger.conversations.get(at.site.name, request.path_params["id"])
-    if found is None:
-        raise Refused(404, "There is no such conversation at this site.")
-    return found
 
 
 @signed_in
 async def share(request: Request, context: AgentContext) -> Response:
     """Ask the visitor for its page, or end it (`do`)."""
     at, fields = context.at, await agent_form(request, context)
-    found, agent = await _conversation(request, at), context.session.agent
+    found, agent = await talk_of(request, context), context.session.agent
     try:
         if fields.get("do") == "end":
             await at.service.cobrowsing.end(at.site, found, agent)
@@ -53,7 +46,7 @@ async def share(request: Request, context: AgentContext) -> Response:
 async def propose(request: Request, context: AgentContext) -> Response:
     """Propose a page of the shop."""
     at, fields = context.at, await agent_form(request, context)
-    found = await _conversation(request, at)
+    found = await talk_of(request, context)
     try:
         await at.service.cobrowsing.propose(at.site, found, fields.get("url", ""), context.session.agent)
     except PageRefusedError as refused:
@@ -73,7 +66,7 @@ async def page(request: Request, at: RequestContext) -> Response:
         return Response(status_code=404, headers=NO_STORE)
     require_own_stream(request, context.session.csrf)
     require_role(context)
-    found = await _conversation(request, at)
+    found = await talk_of(request, context)
     shown = await at.service.cobrowsing.shown(at.site, found)
     return HTMLResponse(_NOTHING if shown is None else shown.html, headers=_headers(at, shown))
 

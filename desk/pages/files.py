@@ -26,6 +26,7 @@ from .auth import (
     see_other,
     signed_in,
 )
+from .handing_on import talk_of
 
 FORM_BYTES: Final = 16 * 1024
 """Beside the file."""
@@ -38,9 +39,7 @@ async def send(request: Request, context: AgentContext) -> Response:
     at = context.at
     require_same_origin(request)
     require_type(request, "multipart/form-data")
-    found = await at.service.ledger.conversations.get(at.site.name, request.path_params["id"])
-    if found is None:
-        raise Refused(404, "There is no such conversation at this site.")
+    found = await talk_of(request, context)
     scripted = request.headers.get("accept", "") == "application/json"
     try:
         with at.hold("file_uploads"):

@@ -10,8 +10,8 @@ from starlette.routing import BaseRoute, Route
 from ...chat.model import Conversation
 from ...service.conversations import MessageError
 from ...service.offers import LABEL_LENGTH, OfferError, Wanted, shop_origin
-from ..guard import Refused
 from .auth import AgentContext, agent_form, see_other, signed_in
+from .handing_on import talk_of
 from .live import page_mark
 from .render import page
 
@@ -27,18 +27,10 @@ async def offer_values(context: AgentContext, found: Conversation) -> dict[str, 
     }
 
 
-async def _talk(request: Request, context: AgentContext) -> Conversation:
-    at = context.at
-    found = await at.service.ledger.conversations.get(at.site.name, request.path_params["id"])
-    if found is None:
-        raise Refused(404, "There is no such conversation at this site.")
-    return found
-
-
 @signed_in
 async def form(request: Request, context: AgentContext) -> Response:
     """The form for a link or an offer."""
-    return await _form(request, context, await _talk(request, context))
+    return await _form(request, context, await talk_of(request, context))
 
 
 async def _form(
@@ -73,7 +65,7 @@ async def _form(
 @signed_in
 async def send(request: Request, context: AgentContext) -> Response:
     """Make a link and send it to the visitor."""
-    at, found = context.at, await _talk(request, context)
+    at, found = context.at, await talk_of(request, context)
     fields = await agent_form(request, context)
     visitor = await at.service.visitors.find(at.site.name, found.visitor, "desk")
     wanted = Wanted(
@@ -97,7 +89,7 @@ async def send(request: Request, context: AgentContext) -> Response:
 @signed_in
 async def withdraw(request: Request, context: AgentContext) -> Response:
     """End a link."""
-    found, fields = await _talk(request, context), await agent_form(request, context)
+    found, fields = await talk_of(request, context), await agent_form(request, context)
     await context.at.service.offers.withdraw(context.at.site, found.id, fields.get("offer", "")[:32])
     context.at.service.conversations.changed(found.site)
     return see_other(request, f"/conversations/{found.id}#offers")

@@ -11,8 +11,8 @@ from ...chat.model import Conversation
 from ...orders.model import OrderError
 from ...referral.visitor import Visitor
 from ...service.ordering.undoing import WHY
-from ..guard import Refused
 from .auth import AgentContext, agent_form, see_other, signed_in
+from .handing_on import talk_of
 
 
 async def sale_values(
@@ -39,9 +39,7 @@ async def sale_values(
 async def undo(request: Request, context: AgentContext) -> Response:
     """Undo an order that was recorded in this conversation a moment ago."""
     at, fields = context.at, await agent_form(request, context)
-    found = await at.service.ledger.conversations.get(at.site.name, request.path_params["id"])
-    if found is None:
-        raise Refused(404, "There is no such conversation at this site.")
+    found = await talk_of(request, context)
     books = at.service.ledger.undoing
     here = await books.of_visitor(found.site, found.visitor, at.service.clock.now())
     one = next((u.sighting for u in here if u.sighting.key == fields.get("key")), None)

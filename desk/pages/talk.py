@@ -91,4 +91,6 @@ def said_of(line: LogLine, me: str) -> str:
             return f"closed by {by}" if by else "closed"
         case "blocked":
             return f"{by} blocked the visitor"
+        case "unblocked":
+            return f"{by} ended the block of the visitor"
     return f"note by {by}"

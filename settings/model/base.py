@@ -135,7 +135,6 @@ def _sender(value: str) -> str:
     return value
 
 
-MailAddress = Annotated[str, AfterValidator(mail_address)]
 Sender = Annotated[str, Field(max_length=320), AfterValidator(_sender)]
 
 

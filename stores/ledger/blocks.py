@@ -6,7 +6,7 @@ from typing import Final
 
 from sqlalchemy import bindparam, delete, func, insert, or_, select, update
 
-from .connection import Connection, executing
+from .connection import Connection
 from .database import Database
 from .desk_log import Done, log
 from .prepared import Prepared
@@ -122,8 +122,18 @@ class Blocks:
         """End a block; None if it does not hold."""
         which = (_C.site == site, _C.id == number, _C.until > now, _C.lifted_at.is_(None))
         ended = update(blocks).where(*which).values(lifted_by=by, lifted_at=now).returning(*_COLUMNS)
-        row = (await self._db.transact(executing(ended))).first()
-        return None if row is None else Block(*row)
+
+        async def work(tx: Connection) -> Block | None:
+            row = (await tx.execute(ended)).first()
+            if row is None:
+                return None
+            # Its conversation may be gone: the visitor can have it deleted.
+            talk = select(conversations.c.id).where(conversations.c.id == row.conversation)
+            if (await tx.execute(talk.with_for_update())).first() is not None:
+                await log(tx, Done("unblocked", site, row.conversation, by=by, at=now))
+            return Block(*row)
+
+        return await self._db.transact(work)
 
 
 async def forget_blocked(tx: Connection, site: str, visitors: Sequence[str], *, dry: bool) -> Sequence[int]:

@@ -16,7 +16,16 @@ from .prepared import Prepared, values_of
 from .schema import conversations, desk_log
 
 Kind = Literal[
-    "opened", "assigned", "taken", "transferred", "released", "closed", "blocked", "note", "presence"
+    "opened",
+    "assigned",
+    "taken",
+    "transferred",
+    "released",
+    "closed",
+    "blocked",
+    "unblocked",
+    "note",
+    "presence",
 ]
 
 SHOWN: Final = 100

@@ -310,9 +310,17 @@ async def test_a_block_ends_by_itself_or_by_a_person(books: Ledger, monkeypatch:
     assert [one.client for one in found] == ["c0ffee", None]
     assert await books.blocks.lift("other", found[0].id, by="lea", now=NOW) is None
     assert await books.blocks.lift("shop", found[0].id, by="lea", now=NOW) is not None
+    # Other processes read it there, and tell the visitor's stream.
+    line = (await books.desk_log.of(talk))[-1]
+    assert (line.kind, line.by) == ("unblocked", "lea")
     assert await books.blocks.lift("shop", found[0].id, by="lea", now=NOW) is None
     assert await books.blocks.until("shop", "v2", "c0ffee", NOW) is None
     assert await books.blocks.until("shop", "v1", None, NOW) == NOW + 3600
+    await books.forgetting.forget_talks("shop", "v1", NOW)
+    (left,) = await books.blocks.holding("shop", NOW)
+    assert await books.blocks.lift("shop", left.id, by="lea", now=NOW) is not None
+    talk = await asks(books, "v3")
+    await block(books, talk, "v3", network=False)
     monkeypatch.setattr(blocks, "MOST", 1)
     with pytest.raises(BlocksFullError):
         await block(books, talk, "v1", network=True)

@@ -207,6 +207,15 @@ async def test_the_copy_is_bounded(tmp_path: Path) -> None:
         assert "Pots" in (await seen(agent, talk)).text
 
 
+async def test_as_many_pages_as_files_come_at_the_same_time(tmp_path: Path) -> None:
+    limits = {"file_uploads": {"client": 1}}
+    async with desk_server(tmp_path, limits=limits, more={"cobrowsing": {"enabled": True}}) as desk:
+        _, _, visitor = await agreed(desk)
+        with desk.service.limits.hold("file_uploads", "shop", "203.0.113.7"):
+            assert (await show(visitor)).status_code == 429
+        assert (await show(visitor)).status_code == 204
+
+
 async def test_an_agent_proposes_a_page_of_the_shop_and_no_other(desk: DeskServer) -> None:
     talk, agent, visitor = await desk.says("hello"), await desk.agent(), desk.visitor()
     assert (await act(agent, talk, "open", url=f" {URL}?size=2 ")).status_code == 303
@@ -221,6 +230,8 @@ async def test_it_is_off_unless_the_settings_say_so(tmp_path: Path) -> None:
     async with desk_server(tmp_path) as desk:
         talk, agent = await desk.says("hello"), await desk.agent()
         assert (await act(agent, talk, "share")).status_code == 404
+        # Not even read.
+        assert (await show(desk.visitor(), "x" * 5_000_000)).status_code == 409
         assert "Ask to see the visitor" not in (await agent.get(f"desk/conversations/{talk}")).text
 
 

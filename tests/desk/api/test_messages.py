@@ -544,6 +544,19 @@ async def test_what_a_visitor_writes_is_passed_on_only_where_the_site_wants_it(
             assert (tmp_path / "ledger.db").read_bytes() == before
 
 
+async def test_what_a_blocked_visitor_writes_is_shown_to_nobody(tmp_path: Path) -> None:
+    async with desk_server(tmp_path, chat={"typing_preview": True}) as desk:
+        talk = await desk.conversations.get("shop", await desk.says("hello"))
+        assert talk is not None
+        await desk.service.desk_work.block(talk, 1, network=False, by="bo", why="rude")
+        with desk.service.hub.listen(f"talk/shop/{talk.id}") as desk_stream:
+            assert (await typed(desk, text="still rude")).status_code == 204
+            assert list(desk_stream.given()) == []
+            desk.clock.ahead += 3601
+            await typed(desk, text="sorry")
+            assert [one.data["text"] for one in desk_stream.given()] == ["sorry"]
+
+
 async def test_typing_is_bounded(desk: DeskServer) -> None:
     """Without a conversation it tells nobody anything, without a cookie it is refused, and it has limits."""
     assert (await typed(desk)).status_code == 204

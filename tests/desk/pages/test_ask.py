@@ -91,6 +91,17 @@ async def test_what_is_wrong_is_said_and_what_was_written_stays(
     assert await talks(desk) == []
 
 
+async def test_a_visitor_who_is_blocked_reads_so_and_keeps_what_it_wrote(desk: DeskServer) -> None:
+    talk = await desk.conversations.get("shop", await desk.says("hello"))
+    assert talk is not None
+    await desk.service.desk_work.block(talk, 1, network=False, by="bo", why="rude")
+    answer = await send(desk.visitor())
+    assert answer.status_code == 403
+    assert templates.text("en", "blocked") in answer.text
+    assert templates.text("en", "question_missing") not in answer.text
+    assert "Is it blue?" in answer.text
+
+
 async def test_programs_and_pages_of_others_leave_nothing(desk: DeskServer) -> None:
     client = desk.visitor()
     assert (await send(client, website="https://spam.example")).status_code == 200
