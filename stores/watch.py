@@ -209,6 +209,9 @@ class Watch:
         """Bring up the records of those who wrote, or were answered, since the last look."""
         fresh, self._fresh = self._fresh, {}
         if self._behind:
+            # What was written late may have a lower number than what is looked at next.
+            if fresh and self._unnoted is not None:
+                self._unnoted = min(self._unnoted, self._fresh_after)
             return
         try:
             for (site, visitor), message in fresh.items():

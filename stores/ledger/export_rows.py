@@ -48,6 +48,8 @@ class Kind:
     at: Any
     everywhere: bool = False
     """A row without a site is one of each site."""
+    id: Any = None
+    """That of messages, which do not become visible in the order of their ids: see `tail.settled_number`."""
 
 
 def _behind(number: Any, row: Any, place: Place) -> tuple[ColumnElement[bool], ...]:
@@ -423,6 +425,6 @@ KINDS: Final[Mapping[str, Kind]] = {
     "payouts": Kind(_payouts, _payout_lines, payouts.c.site, payouts.c.made_at),
     "offers": Kind(_offers, _offer_lines, offers.c.site, offers.c.changed_at),
     "callbacks": Kind(_callbacks, _callback_lines, callbacks.c.site, callbacks.c.changed_at),
-    "conversations": Kind(_messages, _message_lines, conversations.c.site, messages.c.at),
+    "conversations": Kind(_messages, _message_lines, conversations.c.site, messages.c.at, id=messages.c.id),
     "talks": Kind(_talks, _talk_lines, desk_log.c.site, desk_log.c.at, everywhere=True),
 }

@@ -1,20 +1,21 @@
 """What leaves the ledger for other programs: pages of rows with a cursor to go on from.
 
 A page reads rows behind the cursor, which is the number of a change and that of its row (`changes.py`), so
-what changed comes again. A message is never changed, and the numbers of messages are given in the order in
-which they are committed. No time matters.
+what changed comes again. A message is never changed, but one with a lower number may be committed later, so
+messages are read up to where that cannot be any more (`tail.py`). No time matters.
 """
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from sqlalchemy import Row, desc
+from sqlalchemy import Row, Select, desc
 
 from .connection import Connection
 from .database import Database
 from .export_rows import KINDS, Kind, Line, Place
+from .tail import settled_number
 
 _ORDER = ("site", "order_id")
 COLUMNS: Final[Mapping[str, Sequence[str]]] = {
@@ -123,13 +124,14 @@ class Exports:
     async def page(self, kind: str, wanted: Wanted, after: str | None, limit: int) -> Page:
         """The next rows of a kind (one of COLUMNS, or of EVENTS) behind the cursor `after`, of at most
         `limit` entries; an entry has several rows where an order has several partners or arrivals. Raises
-        CursorError."""
-        found, place = KINDS[kind], _place(kind, after)
+        CursorError, and LedgerBusyError where messages are not settled."""
+        place = _place(kind, after)
+        found = await self._readable(kind)
 
         async def work(connection: Connection) -> Page:
-            entries, taken = await _entries(connection, kind, wanted, place, limit)
+            entries, taken = await _entries(connection, kind, found, wanted, place, limit)
             if not entries:
-                before = await self._before(connection, found, place, wanted)
+                before = await _before(connection, found, place, wanted)
                 return Page((), _cursor(kind, before), more=False)
             columns = COLUMNS.get(kind)
             lines = [line for entry in entries for line in entry.rows]
@@ -142,29 +144,42 @@ class Exports:
         self, kind: str, wanted: Wanted, after: str | None, limit: int
     ) -> tuple["ExportEntry", ...]:
         """The next entries of a kind behind the cursor `after`, at most so many, each with its rows and the
-        cursor behind it. Raises CursorError."""
+        cursor behind it. Raises as `page` does."""
         place = _place(kind, after)
+        found = await self._readable(kind)
 
         async def work(connection: Connection) -> tuple[ExportEntry, ...]:
-            return (await _entries(connection, kind, wanted, place, limit))[0]
+            return (await _entries(connection, kind, found, wanted, place, limit))[0]
 
         return await self._db.query(work)
 
-    async def _before(self, connection: Connection, kind: Kind, place: Place, wanted: Wanted) -> Place:
-        """Where to go on if there was nothing: not before `since`."""
-        if wanted.since is None:
-            return place
-        earlier = kind.query(place).where(kind.at < wanted.since).order_by(None)
-        last = earlier.order_by(desc("number"), desc("place")).limit(1)
-        row = (await connection.execute(last)).first()
-        return place if row is None else (row.number, row.place)
+    async def _readable(self, kind: str) -> Kind:
+        """The kind, whose query selects nothing behind which a row may yet appear."""
+        found = KINDS[kind]
+        if found.id is None:
+            return found
+        end = await settled_number(self._db)
+
+        def query(place: Place) -> Select[Any]:
+            return found.query(place).where(found.id <= end)
+
+        return replace(found, query=query)
+
+
+async def _before(connection: Connection, kind: Kind, place: Place, wanted: Wanted) -> Place:
+    """Where to go on if there was nothing: not before `since`."""
+    if wanted.since is None:
+        return place
+    earlier = kind.query(place).where(kind.at < wanted.since).order_by(None)
+    last = earlier.order_by(desc("number"), desc("place")).limit(1)
+    row = (await connection.execute(last)).first()
+    return place if row is None else (row.number, row.place)
 
 
 async def _entries(
-    connection: Connection, kind: str, wanted: Wanted, place: Place, limit: int
+    connection: Connection, kind: str, found: Kind, wanted: Wanted, place: Place, limit: int
 ) -> tuple[tuple[ExportEntry, ...], bool]:
     """The entries behind a place, and whether there may be more."""
-    found = KINDS[kind]
     query = found.query(place).limit(limit)
     if wanted.site is not None:
         query = query.where(

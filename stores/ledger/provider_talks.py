@@ -269,7 +269,6 @@ async def _hear(tx: Connection, heard: Heard, opening: Callable[[], None]) -> Ke
     added = await _add_lines(tx, row.id, heard)
     if began and heard.says == "started" and not row.said and not added:
         # Who begins a talk writes, also where the provider does not tell the words.
-        await tx.lock("messages")
         blank = {"conversation": row.id, "author": "visitor", "agent": None, "text": "", "client_id": None}
         await tx.execute(insert(messages).values(**blank, at=heard.at))
         await tx.execute(update(conversations).where(_C.id == row.id).values(said=1))
@@ -387,7 +386,6 @@ async def _add_lines(tx: Connection, conversation: str, heard: Heard) -> Sequenc
         return ()
     count = select(func.count()).select_from(messages).where(_M.conversation == conversation)
     room = max(0, ROWS - int(await tx.scalar(count) or 0))
-    await tx.lock("messages")
     for line in new[:room]:
         author: Author = line.author
         agent = None if line.agent is None else f"{heard.provider}:{line.agent}"[:64]

@@ -10,12 +10,14 @@ Within one conversation, and for one visitor, numbers are in order: a message is
 conversation is locked, and a new conversation while the one before it is (`conversations.py`).
 """
 
+import asyncio
+import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, bindparam, func, select, true
+from sqlalchemy import BigInteger, bindparam, func, select, text, true
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
@@ -23,6 +25,7 @@ from ...chat.model import News
 from .connection import executing
 from .conversations import LATER, NEWS, PAGE, news_of
 from .database import Database
+from .errors import LedgerBusyError
 from .prepared import Prepared
 from .schema import conversations, messages
 
@@ -60,6 +63,16 @@ def _xmax(_element: next_to_run, _compiler: Any, **_: Any) -> str:
     return "txid_snapshot_xmax(txid_current_snapshot())"
 
 
+WRITING_SECONDS: Final = 5.0
+"""How long `settled_number` waits for a transaction that writes messages."""
+
+# Each transaction that has written a message, or begun to, has such a lock from before the message gets its
+# number until others see it.
+_WRITING = text(
+    "SELECT virtualtransaction FROM pg_locks WHERE locktype = 'relation' AND mode = 'RowExclusiveLock'"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    " AND relation = 'messages'::regclass AND granted"
+)
 _HIGHEST = Prepared(select(func.coalesce(func.max(messages.c.id), 0)))
 
 
@@ -115,6 +128,32 @@ class Numbers:
                 del self.missed[number]
             elif ended is None:
                 self.missed[number] = after
+
+
+async def settled_number(db: Database) -> int:
+    """Up to here all messages can be seen that ever will be, those of the time of the call among them. For a
+    reader that remembers nothing but where it ended. It waits for the transactions that write messages now,
+    and holds up none. Raises LedgerBusyError if one goes on for longer than `WRITING_SECONDS`."""
+    number = int((await db.query(executing(_HIGHEST))).scalar())
+    if db.dialect != "postgresql":
+        return number  # there is one writer at a time
+    until = time.monotonic() + WRITING_SECONDS
+    writing = await _writing(db)
+    while writing:
+        if time.monotonic() > until:
+            raise LedgerBusyError(
+                f"a transaction that writes messages has not ended for {WRITING_SECONDS:g} seconds, and one "
+                "of its messages may come before the next one to be read: try again later, and see "
+                "pg_stat_activity for a session that is idle in its transaction"
+            )
+        await asyncio.sleep(0.01)
+        writing &= await _writing(db)
+    return number
+
+
+async def _writing(db: Database) -> set[str]:
+    """The transactions that may have written messages that are not seen yet."""
+    return {row.virtualtransaction for row in await db.query(lambda connection: connection.execute(_WRITING))}
 
 
 class Tail:

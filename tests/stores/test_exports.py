@@ -6,15 +6,18 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 import pytest_asyncio
 from clew.orders.doubt import Doubt
 from clew.orders.model import OrderSeen
 from clew.postbacks.model import Attempt, Report
-from clew.stores.ledger import history
+from clew.stores.ledger import history, tail
+from clew.stores.ledger.conversations import Conversations
 from clew.stores.ledger.copying import copy_ledger
 from clew.stores.ledger.database import Database
 from clew.stores.ledger.engines import database_at
+from clew.stores.ledger.errors import LedgerBusyError
 from clew.stores.ledger.exports import Exports, Wanted
 from clew.stores.ledger.outbox import Outbox
 from database_servers import Postgres
@@ -100,6 +103,73 @@ async def test_a_transaction_that_is_committed_after_a_later_one_is_not_missed(
     for kind, (before, end) in seen.items():
         after, _ = await exported(db, kind, end)
         assert sorted(before + after) == ["early", "first", "late"], kind
+
+
+async def say(db: Database, visitor: str) -> str:
+    """Write a message; the id of its conversation."""
+    added = await Conversations(db).add_visitor_message(
+        "shop", visitor, visitor, client_id="m0", language="en", rule=None, now=NOW
+    )
+    return added.conversation.id
+
+
+async def texts(db: Database, after: str | None, since: float | None = None) -> tuple[list[Any], str]:
+    page = await Exports(db).page("conversations", Wanted(since=since), after, 9)
+    return [row["text"] for row in page.rows], page.cursor
+
+
+@pytest.fixture
+async def writing(db: Database, ledger_address: str) -> AsyncIterator[asyncpg.Connection]:
+    """A transaction of another process that has written a message and goes on; after it one was written."""
+    if ledger_address.startswith("sqlite"):
+        pytest.skip("it has one writer at a time")
+    talk = await say(db, "first")
+    other = await asyncpg.connect(ledger_address)
+    await other.execute("BEGIN")
+    await other.execute(
+        "INSERT INTO messages (conversation, author, text, at) VALUES ($1, 'visitor', 'late', $2)",
+        talk,
+        NOW + 1,
+    )
+    await say(db, "early")
+    yield other
+    await other.close()
+
+
+@pytest.mark.parametrize("since", [None, NOW + 1])
+async def test_a_message_that_is_committed_after_a_later_one_is_not_missed(
+    db: Database, writing: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch, since: float | None
+) -> None:
+    """Also where nothing is new enough, and the cursor goes on behind what is too old."""
+    looked, look = asyncio.Event(), tail._writing
+
+    async def looking(db: Database) -> set[str]:
+        found = await look(db)
+        looked.set()
+        return found
+
+    monkeypatch.setattr(tail, "_writing", looking)
+    monkeypatch.setattr(tail, "WRITING_SECONDS", 60.0)
+    reading = asyncio.create_task(texts(db, None, since))
+    watching = asyncio.create_task(looked.wait())
+    await asyncio.wait({reading, watching}, timeout=20, return_when=asyncio.FIRST_COMPLETED)
+    watching.cancel()
+    # One that begins now is not waited for.
+    await say(db, "new")
+    await writing.execute("COMMIT")
+    before, end = await reading
+    after, _ = await texts(db, end, since)
+    assert before + after == (["late"] if since else ["first", "late", "early", "new"])
+
+
+async def test_what_may_be_missed_is_not_read_while_a_transaction_goes_on(
+    db: Database, writing: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tail, "WRITING_SECONDS", 0.0)
+    with pytest.raises(LedgerBusyError, match="a transaction that writes messages has not ended"):
+        await texts(db, None)
+    await writing.execute("ROLLBACK")
+    assert (await texts(db, None))[0] == ["first", "early"]
 
 
 async def test_numbers_go_on_where_a_dump_was_restored_in_a_new_cluster(db: Database) -> None:
