@@ -53,8 +53,8 @@ COLUMNS: Final[Mapping[str, Sequence[str]]] = {
         *("agent", "order_id", "partner", "made_at", "changed_at"),
     ),
     "conversations": (
-        *("message", "conversation", "site", "visitor", "language", "author", "agent", "text", "at"),
-        *("rating", "rating_text"),
+        *("message", "conversation", "site", "visitor", "language", "author", "agent", "text", "kind"),
+        *("extra", "at", "rating", "rating_text"),
     ),
     "talks": (
         *("line", "site", "conversation", "visitor", "kind", "by", "agent", "before", "department", "why"),
