@@ -249,7 +249,8 @@ class SqliteVisits:
             await self._begin()
             with _own_errors():
                 try:
-                    now = time.time()
+                    # That of all processes that use the file, as the other engines have their server's.
+                    (now,) = self._db.execute(_NOW).fetchone()
                     self._db.executemany(
                         "INSERT INTO signs (at, data) VALUES (?, ?)", [(now, sign) for sign in signs]
                     )
@@ -369,6 +370,7 @@ _READ = "SELECT id, data, expires_at FROM visits WHERE site = ? AND visitor = ?"
 _INSERT = "INSERT INTO visits (site, visitor, data, seen_at, expires_at) VALUES (?, ?, ?, ?, ?)"
 _MOVE = "UPDATE visits SET data = ?, seen_at = ?, expires_at = ? WHERE id = ?"
 _FOLD = "UPDATE visits SET data = folded(data, expires_at), seen_at = ? WHERE site = ? AND visitor = ?"
+_NOW = "SELECT (julianday('now') - 2440587.5) * 86400.0"  # unix seconds
 _DROP_SIGNS = "DELETE FROM signs WHERE at < ? OR at > ? OR id <= (SELECT max(id) FROM signs) - ?"
 _SIGNS = "SELECT id, data FROM signs WHERE id > ? ORDER BY id LIMIT ?"
 _UPDATE = "UPDATE visits SET data = ?, seen_at = ? WHERE id = ?"

@@ -35,6 +35,7 @@ async def shop(tmp_path: Path) -> AsyncIterator[Filled]:
     await filled.order("1001", "59.90", "v1")
     await filled.order("1002", "0.10")
     await filled.offer("v1", await filled.talk("v1", "=HYPERLINK(1)"))
+    await filled.callback("v1")
     yield filled
     await filled.service.close()
 

@@ -126,9 +126,14 @@ async def test_the_text_that_visitors_write_in_a_day_is_limited(tmp_path: Path) 
 
 @pytest.mark.parametrize("door", ["messages", "stream"])
 async def test_reading_is_bounded(tmp_path: Path, door: str) -> None:
-    async with desk_server(tmp_path, limits={"reads": {"client": 3}}) as desk:
-        client = desk.visitor()
-        statuses = [(await client.get(door)).status_code for _ in range(4)]
+    limits = {"reads": {"client": 3}}
+    async with desk_server(tmp_path, limits=limits) as desk, AsyncExitStack() as stack:
+        address = await stack.enter_async_context(desk.served())
+        client = await stack.enter_async_context(httpx2.AsyncClient(headers={"cookie": desk.cookie()}))
+        statuses = []
+        for _ in range(4):
+            async with client.stream("GET", f"{address}{door}") as answer:
+                statuses.append(answer.status_code)
         assert statuses[-1] == 429
         assert 429 not in statuses[:3]
 

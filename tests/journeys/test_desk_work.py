@@ -134,13 +134,13 @@ async def test_two_agents_and_two_visitors_at_two_sites(people: People) -> None:
     await expect(bo.locator(".line .tag", has_text="yours")).to_be_visible()
 
     # A chat that is open hears that the agent closes it (field D11), and Bo has a place again.
-    await bo.get_by_role("link", name=re.compile("Visitor")).click()
+    await bo.get_by_role("link", name=re.compile("Visitor.*is on the site")).click()
     await answer(bo, "It comes today.")
     await expect(other.get_by_text("It comes today.")).to_be_visible()
     await bo.get_by_role("button", name="Close", exact=True).click()
     await expect(other.locator(".notice")).to_contain_text("beendet")
 
-    await anna.get_by_role("link", name=re.compile("Visitor")).click()
+    await anna.get_by_role("link", name=re.compile("Visitor.*is on the site")).click()
     await answer(anna, "Yes, dark blue.")
     await expect(chat.get_by_text("Yes, dark blue.")).to_be_visible()
     await anna.locator("summary", has_text="Transfer").click()
@@ -151,7 +151,7 @@ async def test_two_agents_and_two_visitors_at_two_sites(people: People) -> None:
 
     # Bo is at the other site, and hears of it there.
     await bo.get_by_role("link", name="one: 1").click()
-    await bo.get_by_role("link", name=re.compile("Visitor")).click()
+    await bo.get_by_role("link", name=re.compile("Visitor.*is on the site")).click()
     await expect(bo.locator("#messages")).to_contain_text(NOTE)
     assert await faults(bo) == []
 
@@ -178,7 +178,7 @@ async def test_two_agents_and_two_visitors_at_two_sites(people: People) -> None:
     await set_presence(anna, "Away")
     await expect(chat.locator(".presence")).to_have_text("Gerade nicht am Platz")
 
-    await anna.get_by_role("link", name=re.compile("Visitor")).click()
+    await anna.get_by_role("link", name=re.compile("Visitor.*is on the site")).click()
     await anna.locator("summary", has_text="Block").click()
     await anna.get_by_role("button", name="Block", exact=True).click()
     await expect(anna.get_by_text("The visitor is blocked until")).to_be_visible()

@@ -86,6 +86,12 @@ class Filled:
                 done = Attempt(self.now, "GET http://127.0.0.1:9/p", 200, "thanks", "delivered")
                 await outbox.finish(begun, done, "delivered", self.now)
 
+    async def callback(self, visitor: str) -> None:
+        """A visitor wants to be called."""
+        books = self.service.ledger.callbacks
+        wish = {"topic": "The mug", "language": "en", "wished_at": None, "partner": "blog"}
+        await books.add("shop", visitor, "+4930123456", now=self.now, **wish)
+
     async def offer(self, visitor: str, conversation: str) -> None:
         """A link that an agent sent."""
         new = NewOffer(

@@ -231,7 +231,7 @@ async def test_the_chat_can_be_used_on_small_screens(
     await expect(page.locator(".invite")).to_be_in_viewport(ratio=1)
     assert not await overlap(page, page.locator(".invite"), page.locator(".launcher"))
     await page.locator(".launcher").click()
-    await page.locator(".panel .field").fill("Is it in stock?")
+    await page.locator(".panel textarea.field").fill("Is it in stock?")
     await page.keyboard.press("Enter")
     await clew.until(lambda: clew.streams)
     await clew.say("Yes, " + "in every shop " * 30)
