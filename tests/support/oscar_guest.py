@@ -31,7 +31,7 @@ async def check_out(page: Page, email: str = "guest@example.com") -> Bought:
     """From any page with a filled basket to the confirmation page."""
     await page.get_by_role("button", name="View basket").click()
     await page.get_by_role("link", name="Proceed to checkout").click()
-    await page.get_by_label("Email address").fill(email)
+    await page.get_by_label("My email address").fill(email)
     await page.locator("input[name=options][value=anonymous]").check()
     await page.get_by_role("button", name="Continue").click()
     await _address(page)

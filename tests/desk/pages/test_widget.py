@@ -108,6 +108,8 @@ async def test_the_visitor_hears_at_once_that_somebody_has_come_or_gone(desk: De
     client = await bo(desk)
     await client.get("desk/")
     await expect(presence).to_have_text("We are here for you")
+    # It is looked once a second, in which no real clock goes on by two minutes.
+    await desk.service.desk_work.look()
     desk.clock.ahead += 120
     await expect(presence).to_have_text("Away at the moment")
 
