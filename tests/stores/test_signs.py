@@ -9,8 +9,8 @@ import pytest_asyncio
 from clew.chat.hub import GIVEN, Hub
 from clew.chat.signs import Sign
 from clew.stores import signs as signs_module
-from clew.stores import visits_breaker, visits_redis
-from clew.stores.shared import SIGN_SECONDS, SIGNS_KEPT
+from clew.stores import visits_breaker, visits_redis, visits_sqlite
+from clew.stores.shared import SIGNS_KEPT
 from clew.stores.signs import Signs
 from clew.stores.visits import Visits
 from visit_engines import Engine, PostgresEngine, RedisEngine, SqliteEngine, store_at
@@ -116,10 +116,11 @@ async def test_old_signs_are_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyP
     """What a visitor was about to write is not kept in a file."""
     store = store_at(SqliteEngine(tmp_path))
     await store.open()
-    now = time.time()
     await store.add_signs([b"old"])
-    monkeypatch.setattr(time, "time", lambda: now + SIGN_SECONDS + 5)
-    await store.add_signs([])
+    with monkeypatch.context() as later:
+        # As old as all there are.
+        later.setattr(visits_sqlite, "SIGN_SECONDS", -60.0)
+        await store.add_signs([])
     assert await store.signs_after("0") == ("0", [])
     last, _ = await store.signs_after(None)
     await store.add_signs([b"new"])
