@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope
 
 from ..orders.wording import field_problem
+from ..service.conversations import BlockedError
 from ..service.limits import LimitedError, network_of
 from ..service.origin import Origin
 from ..settings.model import ApiScope
@@ -68,7 +69,8 @@ def refusal(refused: Refused) -> Response:
 
 
 def api(handler: Callable[[Request, RequestContext], Awaitable[Response]]) -> Endpoint:
-    """An endpoint for programs: a refusal is answered as `{"error": text}`, a ledger that fails as 503."""
+    """An endpoint for programs: a refusal is answered as `{"error": text}`, a blocked visitor with 403, a
+    ledger that fails with 503."""
 
     @functools.wraps(handler)
     async def endpoint(request: Request) -> Response:
@@ -79,6 +81,8 @@ def api(handler: Callable[[Request, RequestContext], Awaitable[Response]]) -> En
             return refusal(refused)
         except LimitedError as limited:
             return refusal(over(limited))
+        except BlockedError as error:
+            return refusal(Refused(403, str(error), more={"reason": "blocked"}))
         except STORE_FAILURES as error:
             where = request.url.path
             at.service.events.failed(error, site=at.site.name, where=where)

@@ -52,9 +52,11 @@ class Asking:
 
     async def reply_to(self, site: SiteRuntime, known: Known, mail: str, client: str | None) -> str | None:
         """Send the answers of the visitor's open conversation to an address too, which is returned; None if
-        there is no such conversation. Raises ValueError for the address."""
+        there is no such conversation. Raises ValueError for the address, BlockedError and
+        LimitedError."""
         mail = mail_address(mail)
         self._limits.take("forms", site.name, client)
+        await self._conversations.require_not_blocked(site.name, known.visitor, client)
         found = (await self._ledger.conversations.visitor_messages(site.name, known.visitor, 0))[0]
         if found is None or found.state != "open":
             return None

@@ -110,12 +110,14 @@ class CallbackDesk:
         self._clock = clock
 
     async def ask(self, site: SiteRuntime, terms: Terms, known: Known, wish: Wish, client: str | None) -> str:
-        """Note that a visitor wants to be called; returns the number. Raises PhoneError and LimitedError."""
+        """Note that a visitor wants to be called; returns the number. Raises PhoneError, BlockedError
+        and LimitedError."""
         phone = phone_number(wish.phone, terms)
         self._limits.take("forms", site.name, client)
         if wish.trap:
             self._events.emit("form", site=site.name, what="callback", dropped="a program filled it in")
             return phone
+        await self._conversations.require_not_blocked(site.name, known.visitor, client)
         # Whoever wants a call is stored, as who writes: its click earns an order of the call.
         sender = await self._conversations.sender(site, known, client)
         now = self._clock.now()

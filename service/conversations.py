@@ -39,7 +39,7 @@ class MessageError(ValueError):
     """A text that cannot be sent; the message says why."""
 
 
-class BlockedError(MessageError):
+class BlockedError(Exception):
     """The visitor may not write until `until`, in unix seconds."""
 
     def __init__(self, until: float) -> None:
@@ -112,8 +112,7 @@ class Conversations:
         client: str | None,
         extra: Extra | None = None,
     ) -> Added:
-        """Add a visitor's message. Raises MessageError, also (BlockedError) for a visitor who is blocked, and
-        LimitedError."""
+        """Add a visitor's message. Raises MessageError, BlockedError and LimitedError."""
         written = plain_text(said.text, site.settings.chat.message_length)
         rate = Rate(site.settings.chat.messages_per_minute, 60)
         own = Own("visitor", f"{site.name}/{known.visitor}", rate)
@@ -143,6 +142,12 @@ class Conversations:
         """Until when a visitor is blocked; None if it is not."""
         mark = self.client_mark(client)
         return await self._ledger.blocks.until(site, visitor, mark, self._clock.now())
+
+    async def require_not_blocked(self, site: str, visitor: str, client: str | None) -> None:
+        """For what reaches agents and is no message. Raises BlockedError."""
+        until = await self.blocked_until(site, visitor, client)
+        if until is not None:
+            raise BlockedError(until)
 
     async def sender(self, site: SiteRuntime, known: Known, client: str | None) -> Sender:
         """The sender for the inbox. From the first message on, the visitor is stored, and kept for longer."""

@@ -18,7 +18,7 @@ from ..settings.model import Site
 from ..stores.ledger.books import Ledger
 from ..stores.ledger.files import AT_ONCE, PART, File, new_file_id
 from .clock import Clock
-from .conversations import BlockedError, Conversations, VisitorMessage
+from .conversations import Conversations, VisitorMessage
 from .limits import Limits
 from .programs import ProgramError, Programs
 from .site import SiteRuntime
@@ -72,12 +72,10 @@ class Files:
         self, site: SiteRuntime, known: Known, sent: VisitorMessage, upload: Upload, client: str | None
     ) -> Added:
         """Add a visitor's file to its conversation. `sent.text` is not read. Raises FileRefusedError,
-        MessageError and LimitedError."""
+        MessageError, BlockedError and LimitedError."""
         if not site.settings.files.from_visitors:
             raise FileRefusedError("type", "this shop takes no files from visitors")
-        until = await self._conversations.blocked_until(site.name, known.visitor, client)
-        if until is not None:
-            raise BlockedError(until)
+        await self._conversations.require_not_blocked(site.name, known.visitor, client)
         self._limits.take("files", site.name, client)
         found, _ = await self._talks.visitor_messages(site.name, known.visitor)
         file = await self._take(site, upload, None if found is None else found.id, "visitor")

@@ -11,7 +11,7 @@ from ..stores.ledger.books import Ledger
 from ..stores.talks import Talks
 from ..templates import text
 from .clock import Clock
-from .conversations import without_controls
+from .conversations import Conversations, without_controls
 from .limits import Limits, Own, Rate
 from .site import SiteRuntime
 
@@ -26,9 +26,17 @@ class OwnTalk:
     """For all sites. Every method raises the ledger's errors and LimitedError."""
 
     def __init__(
-        self, ledger: Ledger, talks: Talks, limits: Limits, hub: Hub, events: Events, clock: Clock
+        self,
+        ledger: Ledger,
+        conversations: Conversations,
+        talks: Talks,
+        limits: Limits,
+        hub: Hub,
+        events: Events,
+        clock: Clock,
     ) -> None:
         self._ledger = ledger
+        self._conversations = conversations
         self._talks = talks
         self._limits = limits
         self._hub = hub
@@ -38,8 +46,10 @@ class OwnTalk:
     async def rate(
         self, site: SiteRuntime, visitor: str, rating: int, words: str, client: str | None
     ) -> Conversation | None:
-        """Note the rating, 1 to 5, of the visitor's newest conversation, in place of an earlier one."""
+        """Note the rating, 1 to 5, of the visitor's newest conversation, in place of an earlier one. Raises
+        BlockedError."""
         self._take(site, visitor, client)
+        await self._conversations.require_not_blocked(site.name, visitor, client)
         written = without_controls(words).strip()[:RATING_LENGTH] or None
         found = await self._ledger.conversations.rate(site.name, visitor, rating, written)
         if found is not None:

@@ -196,7 +196,9 @@ class Service:
             self.desk_work.soon,
             lambda: self.settings.smtp is not None,
         )
-        self.own_talk = OwnTalk(self.ledger, self.talks, self.limits, self.hub, self.events, self.clock)
+        self.own_talk = OwnTalk(
+            self.ledger, self.conversations, self.talks, self.limits, self.hub, self.events, self.clock
+        )
         self.attention = Attention(self.ledger, self.conversations, self.signs, self.limits)
         self.cobrowsing = CoBrowsing(
             self.ledger,

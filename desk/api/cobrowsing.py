@@ -8,7 +8,6 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from ...service.cobrowsing import PageRefusedError
-from ...service.conversations import BlockedError
 from ...settings.model import Language
 from ..context import RequestContext
 from ..guard import NO_STORE, Refused, api, json_body
@@ -52,8 +51,6 @@ async def _answer(request: Request, at: RequestContext) -> Response:
         )
     except PageRefusedError as refused:
         raise Refused(refused.status, str(refused)) from None
-    except BlockedError as error:
-        raise Refused(403, str(error), more={"reason": "blocked"}) from None
     return Response(status_code=204, headers=NO_STORE)
 
 

@@ -9,7 +9,7 @@ from starlette.routing import BaseRoute, Route
 
 from ...chat.files import FileRefusedError
 from ...orders.wording import field_problem
-from ...service.conversations import BlockedError, VisitorMessage
+from ...service.conversations import VisitorMessage
 from ...settings.model import Language
 from ..context import RequestContext
 from ..files import delivered, received, spelled_name, temporary
@@ -50,8 +50,6 @@ async def _send(request: Request, at: RequestContext) -> Response:
             raise Refused(
                 _STATUS.get(refused.reason, 422), str(refused), more={"reason": refused.reason}
             ) from None
-        except BlockedError as error:
-            raise Refused(403, str(error), more={"reason": "blocked"}) from None
     data = {"id": added.message.id, "at": added.message.at, "text": added.message.text, **added.message.more}
     return JSONResponse(data, 201 if added.created else 200, {**NO_STORE, **cookie})
 

@@ -13,7 +13,7 @@ from ...chat.hub import Listener, presence_topic, visitor_topic
 from ...chat.model import Conversation, Message
 from ...referral.cookie import Known, new_visitor_id
 from ...service.attention import PREVIEW_LENGTH
-from ...service.conversations import BlockedError, MessageError, VisitorMessage
+from ...service.conversations import MessageError, VisitorMessage
 from ...settings.model import Language
 from ..context import RequestContext
 from ..files import offered
@@ -71,8 +71,6 @@ async def _send(request: Request, at: RequestContext) -> Response:
     message = VisitorMessage(body.text, body.client_id, body.language, body.rule)
     try:
         added = await at.service.conversations.visitor_says(at.site, known, message, at.origin.client)
-    except BlockedError as error:
-        raise Refused(403, str(error), more={"reason": "blocked"}) from None
     except MessageError as error:
         raise Refused(422, f"text: {error}") from None
     data = {"id": added.message.id, "at": added.message.at}

@@ -97,6 +97,8 @@ def for_visitor(template: str) -> Callable[[Handler], Endpoint]:
                 return await handler(request, at)
             except LimitedError as limited:
                 refused, key = over(limited), "too_often"
+            except BlockedError as error:
+                refused, key = Refused(403, str(error)), "blocked"
             except Refused as error:
                 refused, key = error, "not_now"
             except STORE_FAILURES as error:

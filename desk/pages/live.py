@@ -57,8 +57,8 @@ async def _page_stamp(at: RequestContext, shown: Sequence[str]) -> str:
         if found is None:
             continue
         visitor = await at.service.visitors.find(site, found.visitor, "desk")
-        done = await at.service.ledger.desk_log.last(found.id)
-        parts += [found.state, found.agent, done, *visit_mark(visitor, at.service.clock.now())]
+        beside = await at.service.ledger.beside.stamp(site, found.id)
+        parts += [found.state, found.agent, *beside, *visit_mark(visitor, at.service.clock.now())]
     return _stamp(parts)
 
 

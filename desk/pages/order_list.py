@@ -2,10 +2,9 @@
 
 import re
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final, get_args
-from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,6 +16,7 @@ from ...orders.model import STATES, Channel, OrderError
 from ...stores.ledger.lists import NOBODY, ListedOrder, ListPage, Place, WantedList
 from ..guard import Refused
 from .auth import AgentContext, signed_in
+from .filters import Filter
 from .owner import ROWS, day_of, desk_of, owner_page, wanted_sites, zone_of
 from .render import times
 from .sheets import Cell, sheet
@@ -34,7 +34,7 @@ _COLUMNS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class Form(Filter):
     """The filter as it was sent. Empty: all."""
 
     number: str = ""
@@ -45,17 +45,6 @@ class Form:
     since: str = ""
     until: str = ""
     held: str = ""
-
-    @classmethod
-    def of(cls, request: Request) -> "Form":
-        """That of a request."""
-        given = request.query_params
-        return cls(**{field.name: given.get(field.name, "").strip()[:200] for field in fields(cls)})
-
-    def query(self, **more: str) -> str:
-        """The same as the query of an address."""
-        given = {field.name: getattr(self, field.name) for field in fields(self)} | more
-        return urlencode({name: value for name, value in given.items() if value}, errors="surrogatepass")
 
 
 def _wanted(request: Request, context: AgentContext, form: Form) -> WantedList:

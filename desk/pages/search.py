@@ -3,9 +3,8 @@
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,6 +18,7 @@ from ...stores.ledger.search import Match, Wanted
 from ...stores.ledger.tags import TAG_ERRORS, TAG_LENGTH, TagError, tag_of
 from ..guard import Refused
 from .auth import AgentContext, agent_form, see_other, signed_in
+from .filters import Filter
 from .inbox import hue, short_name
 from .live import page_mark
 from .render import page
@@ -28,8 +28,16 @@ _AROUND: Final = 60
 """Characters of a message that are shown on each side of a word."""
 
 
+def _tag(said: str) -> str:
+    """As tags are kept; what can be none is found nowhere."""
+    try:
+        return tag_of(said)
+    except TagError:
+        return said.lower()
+
+
 @dataclass(frozen=True, slots=True)
-class Form:
+class Form(Filter):
     """What is searched for, as it was sent. `customer` is an order's number or an e-mail address."""
 
     q: str = ""
@@ -40,17 +48,6 @@ class Form:
     page: str = ""
     state: str = ""
 
-    @classmethod
-    def of(cls, request: Request) -> "Form":
-        """That of a request."""
-        given = request.query_params
-        return cls(**{field.name: given.get(field.name, "").strip()[:200] for field in fields(cls)})
-
-    def query(self, **more: str) -> str:
-        """The same as the query of an address."""
-        given = {field.name: getattr(self, field.name) for field in fields(self)} | more
-        return urlencode({name: value for name, value in given.items() if value}, errors="surrogatepass")
-
     def wanted(self, before: str) -> Wanted:
         """The same as a question to the ledger. Raises OrderError for an impossible order number."""
         email, order = "", ""
@@ -60,7 +57,7 @@ class Form:
             order = normalised(self.customer).id
         return Wanted(
             text=self.q,
-            tag=self.tag.lower(),
+            tag=_tag(self.tag),
             agent=self.agent,
             partner=self.partner,
             page=self.page,

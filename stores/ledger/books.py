@@ -3,6 +3,7 @@
 from .agents import Agents
 from .assignment import Assignment
 from .audit import Audit
+from .beside import Beside
 from .blocks import Blocks
 from .callbacks import Callbacks
 from .calls import Calls
@@ -80,6 +81,7 @@ class Ledger:
         self.audit = Audit(self.db)
         self.second_factors = SecondFactors(self.db)
         self.desk_links = DeskLinks(self.db)
+        self.beside = Beside(self.db)
         self.desk_log = DeskLog(self.db)
         self.desk_agents = DeskAgents(self.db)
         self.assignment = Assignment(self.db)

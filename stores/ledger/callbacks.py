@@ -110,16 +110,16 @@ class Callbacks:
     async def change(
         self, site: str, number: int, state: State, *, agent: str, now: float, order: str | None = None
     ) -> Callback | None:
-        """Note what became of a call; None if there is no such callback."""
+        """Note what became of a call; None if there is no such callback, or an order was closed in it."""
         values: dict[str, Any] = {"state": state, "agent": agent, "changed_at": now}
         values["version"] = _C.version + 1
         if state in ("missed", "reached"):
             values["calls"] = _C.calls + 1
         if order is not None:
             values["order"] = order
-        own = update(callbacks).where(_C.site == site, _C.id == number).values(**values)
-        await self._db.transact(lambda tx: tx.execute(own))
-        return await self.get(site, number)
+        own = update(callbacks).where(_C.site == site, _C.id == number, _C.state != "ordered")
+        done = await self._db.transact(lambda tx: tx.execute(own.values(**values).returning(_C.id)))
+        return None if done.first() is None else await self.get(site, number)
 
     async def _listed(self, *which: Any, order: Sequence[Any] = (_C.id,), limit: int) -> Sequence[Callback]:
         query = _ALL.where(*which).order_by(*order).limit(limit)

@@ -122,11 +122,6 @@ class DeskLog:
         rows = await self._db.query(executing(_OF, {"conversation": conversation, "limit": limit}))
         return [LogLine(*row) for row in reversed(rows.all())]
 
-    async def last(self, conversation: str) -> int:
-        """The number of a conversation's last line; 0 for none."""
-        found = await self.of(conversation, 1)
-        return found[0].id if found else 0
-
     async def after(self, number: int) -> Sequence[Told]:
         """The lines after one, at most so many, oldest first."""
         rows = await self._db.query(executing(_AFTER, {"after": number}))

@@ -190,9 +190,10 @@ async def _claim(tx: Connection, now: float, until: float) -> object:
 
 
 async def _answers(tx: Connection, row: Any, after: int) -> Sequence[Any]:
-    """The answers that a mail has: at a second attempt the same as at the first."""
+    """The answers that a mail has: at a second attempt the same as at the first. What an agent asks of the
+    page that is open in the chat is none."""
     query = select(_R.id, _R.text).where(_R.conversation == row.conversation, _R.author == "agent")
-    query = query.where(_R.id > after)
+    query = query.where(_R.id > after, or_(_R.kind.is_(None), _R.kind.not_in(("share", "open"))))
     if row.through is not None:
         query = query.where(_R.id <= row.through)
     return list((await tx.execute(query.order_by(_R.id).limit(ANSWERS))).all())

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import structlog
 from certificates import certificate
+from clew.chat.model import Extra
 from clew.service.letters import Letter, composed
 from clew.settings.model import Settings, Smtp, mail_address, sender_parts
 from clew.stores.ledger.mails import PAUSE
@@ -112,6 +113,19 @@ async def test_what_was_read_in_the_chat_and_who_asked_for_no_mail_get_none(tmp_
         later(desk)
         await until_state(desk, talk, "read")
         assert inbox.attempts == 0
+
+
+async def test_what_an_agent_asks_of_the_open_page_is_no_answer(tmp_path: Path) -> None:
+    async with mail_server() as inbox, mailing(tmp_path, inbox) as desk:
+        talk, site = await wants_mail(desk), desk.service.sites.get("shop")
+        assert site is not None
+        asked = Extra("open", {"url": "/mug"})
+        says = desk.service.conversations.agent_says
+        await says(site, talk, "Shall I open this page?", agent="bo", client_id=None, extra=asked)
+        await answer(desk, talk, "It is blue.")
+        later(desk)
+        await inbox.until(1)
+        assert "Shall I open" not in inbox.mails[0].get_content()
 
 
 @pytest.mark.parametrize("where", ["recipients", "data"])

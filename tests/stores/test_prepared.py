@@ -32,9 +32,10 @@ _OPEN = "CASE WHEN n > 4980 THEN 'open' ELSE 'closed' END"
 _FILL = (
     "INSERT INTO policies (version, policy) VALUES ('v1', '{}')",
     "INSERT INTO orders (id, site, order_id, version, state, total, currency, refunded, details, channel, "
-    "source, sources, doubts, placed_at, recorded_at, changed_at, decision, visitor, coupon) {c}"
+    "source, sources, doubts, placed_at, recorded_at, changed_at, decision, visitor, coupon, conversation) "
+    "{c}"
     f"SELECT n, {_SITE}, 'o' || n, 1, 'placed', '10.00', 'EUR', '0', '{{}}', 'web', 'api', '{{}}', '[]', "
-    f"{NOW} + n, {NOW} + n, {NOW}, n, 'v' || n, 'c' || (n / 10) FROM c",
+    f"{NOW} + n, {NOW} + n, {NOW}, n, 'v' || n, 'c' || (n / 10), 't' || n FROM c",
     f"INSERT INTO order_numbers (site, number, \"order\") {{c}}SELECT {_SITE}, 'o' || n, n FROM c",
     'INSERT INTO sightings (id, site, "order", key, source, at, said, loose, around, visitor, email_hash) {c}'
     f"SELECT n, {_SITE}, n, 'k' || n, 'api', {NOW} + n, '{{}}', {{f}}, {NOW} + n, 'v' || n, 'e' || n FROM c",
@@ -55,6 +56,8 @@ _FILL = (
     f"SELECT 'pb_' || n, {NOW}, '', 'delivered' FROM c",
     "INSERT INTO conversations (id, site, visitor, language, state, started_at, updated_at, said) {c}"
     f"SELECT 't' || n, {_SITE}, 'v' || n, 'en', {_OPEN}, {NOW}, {NOW}, 1 FROM c",
+    "INSERT INTO conversation_tags (conversation, tag, site, agent, at) {c}"
+    f"SELECT 't' || n, 'tag', {_SITE}, 'bo', {NOW} FROM c",
     "INSERT INTO desk_log (id, site, conversation, kind, at) {c}"
     f"SELECT n, {_SITE}, 't' || n, 'note', {NOW} FROM c",
     'INSERT INTO blocks (id, site, visitor, client, "by", why, at, until) {c}'

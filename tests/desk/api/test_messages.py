@@ -9,6 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 import pytest_asyncio
+from clew import templates
 from clew.desk.files import offered
 from clew.settings.model import Site
 from clew.stores.ledger.connection import executing
@@ -542,6 +543,24 @@ async def test_what_a_visitor_writes_is_passed_on_only_where_the_site_wants_it(
             await typed(desk, typing=False, text="gone")
             assert [one.data["text"] for one in desk_stream.given()] == [""]
             assert (tmp_path / "ledger.db").read_bytes() == before
+
+
+async def test_a_blocked_visitor_reaches_agents_by_no_other_door(tmp_path: Path) -> None:
+    async with desk_server(tmp_path, more={"callback": {"country": "DE"}}) as desk:
+        talk = await desk.conversations.get("shop", await desk.says("hello"))
+        assert talk is not None
+        await desk.service.desk_work.block(talk, 1, network=False, by="bo", why="rude")
+        client = desk.visitor()
+        doors = (("rating", {"rating": 1, "text": "rude words"}), ("reply-to", {"mail": "kim@example.com"}))
+        for door, body in doors:
+            answer = await client.post(door, json=body)
+            assert (door, answer.status_code, answer.json().get("reason")) == (door, 403, "blocked")
+        asked = await client.post("callback", data={"phone": "030 901820", "topic": "rude words", "at": ""})
+        assert (asked.status_code, await desk.service.ledger.callbacks.count("shop")) == (403, 0)
+        assert templates.text("en", "blocked") in asked.text
+        found = await desk.conversations.get("shop", talk.id)
+        assert found is not None
+        assert found.rating is None
 
 
 async def test_what_a_blocked_visitor_writes_is_shown_to_nobody(tmp_path: Path) -> None:

@@ -98,6 +98,8 @@ async def test_an_order_of_the_call_is_credited_to_the_click_by_phone(desk: Desk
     assert wrong.status_code == 422
     assert 'value="1001"' in wrong.text
     done = await settle(agent, found.id, order_id="1001", total="59.90", currency="EUR")
+    # Nobody takes it up again.
+    await settle(agent, found.id, state="open")
     assert done.headers["location"].endswith("/callbacks?done=recorded")
     page = await desk.service.ledger.exports.page("orders", Wanted("shop"), None, 10)
     (order,) = page.rows

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import httpx2
 import pytest_asyncio
+from clew.referral.cookie import Known
 from clew.stores.ledger.schema import messages as written
 from desks import VISITOR, DeskServer, desk_server, events, hidden
 from sqlalchemy import func, select
@@ -103,6 +105,27 @@ async def test_messages_of_conversations_that_the_agent_takes_come_too(
         [mine] = await messages(live, 1)
     assert (mine["conversation"], mine["text"]) == (talk, "and-this-is-mine")
     assert foreign != talk
+
+
+async def test_what_a_colleague_changes_beside_the_messages_is_told(desk: DeskServer, address: str) -> None:
+    """Tags, an order, and an address for answers."""
+    talk, client = await desk.says("first"), await desk.agent()
+    path = f"desk/conversations/{talk}"
+    sale = {"order_id": "1001", "total": "9.00", "currency": "EUR", "order_form": "order-form-0001"}
+    known = Known(VISITOR, (), int(desk.clock.now()))
+    for change in ("tags", "order", "mail"):
+        page = (await client.get(path)).text
+        (mark,) = re.findall(r'data-mark="([^"]+)"', page)
+        async with told(desk, address, talk, mark=mark) as live, asyncio.timeout(30):
+            if change == "mail":
+                site = desk.service.sites["shop"]
+                assert await desk.service.asking.reply_to(site, known, "k@a.example", None)
+            else:
+                fields = {"tag": "urgent"} if change == "tags" else sale
+                answer = await client.post(f"{path}/{change}", data={"csrf": hidden(page), **fields})
+                assert answer.status_code == 303, answer.text
+            while (one := await anext(live))["event"] != "changed" or "page" not in one["data"]:
+                pass
 
 
 async def test_a_stream_that_comes_back_goes_on_where_it_was(desk: DeskServer, address: str) -> None:
