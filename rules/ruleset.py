@@ -1,6 +1,7 @@
 """The rules of one site: which of them acts now, when to evaluate them next, and why. No I/O."""
 
-from collections.abc import Container, Mapping, Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,6 +38,18 @@ class RuleErrors(ValueError):  # noqa: N818
         self.problems = tuple(problems)
 
 
+class Refusal(Struct, frozen=True):
+    """Why a rule whose lines are all true may not act now; `seconds` from now it may, None: not by time
+    alone."""
+
+    why: str
+    seconds: float | None = None
+
+
+Refuse = Callable[[Rule], Refusal | None]
+"""Asked of a rule before it acts. It is not asked of rules whose lines are not true."""
+
+
 class Decision(Struct, frozen=True):
     """The rule that acts now, if any, and in how many seconds to decide again. `retry_after` is None if the
     decision does not change with time."""
@@ -51,7 +64,7 @@ class RuleExplained:
 
     `acts`: it is the decision. `behind`: all its lines are true, but another rule comes first. `fails`: line
     `failed` (the index of the first) is not true; in `retry_after` seconds all of them would be true if only
-    time passes. `skipped`: the caller excluded it, for the reason in `why`. `disabled`: by the settings.
+    time passes. `skipped`: the caller refuses it, for the reason in `why`. `disabled`: by the settings.
     """
 
     rule: Rule
@@ -81,7 +94,8 @@ class _Compiled:
 
 
 class RuleSet:
-    """Compiled rules, higher priorities first, equal ones in the order given.
+    """Compiled rules in the order in which they are asked: higher priorities first, then forced ones, then
+    those with more lines, then with more facts, then by name.
 
     Raises RuleErrors with everything that is wrong, also in disabled rules. `known` are the values that facts
     of this site can have: to compare with any other is an error.
@@ -90,12 +104,16 @@ class RuleSet:
     def __init__(self, rules: Sequence[Rule], known: Known = NONE_KNOWN) -> None:
         self._known = known
         self._conditions: list[Condition] = []
-        order = sorted(self._compile(rules), key=lambda compiled: -compiled.rule.priority)
-        self._order = tuple(order)
+        self._order = tuple(sorted(self._compile(rules), key=self._place))
         self._plan = Plan(self._conditions)
         self._timed_plan = Plan([c for c in self._conditions if c.turns])
         # The names of the facts that the lines use, by group: a decision needs no others.
         self.facts = self._plan.names
+
+    def _place(self, compiled: _Compiled) -> tuple[int, bool, int, int, str]:
+        rule = compiled.rule
+        facts = {r.path for number in compiled.lines for r in self._conditions[number].references}
+        return -rule.priority, not rule.forced, -len(rule.when), -len(facts), rule.name
 
     def _compile(self, rules: Sequence[Rule]) -> list[_Compiled]:
         problems: list[RuleProblem] = []
@@ -130,31 +148,39 @@ class RuleSet:
             raise RuleErrors(problems)
         return found
 
-    def decide(self, facts: Facts, skip: Container[str] = ()) -> Decision:
-        """The first rule whose lines are all true, except those named in `skip`; never raises.
+    def decide(self, facts: Facts, refuse: Refuse | None = None) -> Decision:
+        """The first rule whose lines are all true and that is not refused; never raises.
 
         `retry_after` is the earliest moment, in whole seconds from now (1 to 1800), at which the decision
         would change with time alone: a rule before the one that acts becomes true, or the one that acts
-        becomes false. A rule that waits does not delay a later one that is true. If more moments would have
-        to be evaluated than a decision may (`evaluation.LOOKAHEAD`), `retry_after` may be earlier than that,
-        and at most half a minute later.
+        becomes false, or a refusal ends. A rule that waits does not delay a later one that is true. If more
+        moments would have to be evaluated than a decision may (`evaluation.LOOKAHEAD`), `retry_after` may be
+        earlier than that, and at most half a minute later.
         """
         moment = Moment(self._conditions, self._plan, facts)
-        return self._decide(moment, skip)[0]
+        return self._decide(moment, refuse)[0]
 
-    def _decide(self, moment: Moment, skip: Container[str]) -> tuple[Decision, _Compiled | None]:
+    def _decide(self, moment: Moment, refuse: Refuse | None) -> tuple[Decision, _Compiled | None]:
         waiting: list[_Compiled] = []
-        winner = None
+        winner = refused_for = None
         for compiled in self._order:
             rule = compiled.rule
-            if not rule.enabled or rule.name in skip or not moment.all_hold(compiled.timeless):
+            if not rule.enabled or not moment.all_hold(compiled.timeless):
                 continue
-            if not compiled.timed or moment.all_hold(compiled.timed):
-                winner = compiled
-                break
-            waiting.append(compiled)
+            waits = bool(compiled.timed) and not moment.all_hold(compiled.timed)
+            refusal = refuse(rule) if refuse is not None else None
+            if refusal is None or (waits and refusal.seconds is not None):
+                if not waits:
+                    winner = compiled
+                    break
+                waiting.append(compiled)
+            elif refusal.seconds is not None:
+                refused_for = min(refusal.seconds, refused_for or refusal.seconds)
         timed = waiting or (winner and winner.timed)
         retry_after = self._retry_after(moment, waiting, winner) if timed else None
+        if refused_for is not None:
+            refused_for = float(max(1, math.ceil(refused_for)))
+            retry_after = refused_for if retry_after is None else min(retry_after, refused_for)
         return Decision(winner.rule if winner else None, retry_after), winner
 
     def _retry_after(
@@ -173,25 +199,26 @@ class RuleSet:
                 return float(seconds)
         return None
 
-    def explain(self, facts: Facts, skip: Container[str] = ()) -> Explanation:
-        """The result of `decide` with every line of every rule. `skip` may map names to reasons."""
+    def explain(self, facts: Facts, refuse: Refuse | None = None) -> Explanation:
+        """The result of `decide` with every line of every rule."""
         moment = Moment(self._conditions, self._plan, facts)
-        decision, winner = self._decide(moment, skip)
+        decision, winner = self._decide(moment, refuse)
         return Explanation(
-            decision, tuple(self._explained(c, moment, skip, c is winner) for c in self._order)
+            decision, tuple(self._explained(c, moment, refuse, c is winner) for c in self._order)
         )
 
     def _explained(
-        self, compiled: _Compiled, moment: Moment, skip: Container[str], wins: bool
+        self, compiled: _Compiled, moment: Moment, refuse: Refuse | None, wins: bool
     ) -> RuleExplained:
         rule = compiled.rule
         lines = tuple(moment.explained(number) for number in compiled.lines)
         failed = next((place for place, line in enumerate(lines) if not line.holds), None)
+        refusal = refuse(rule) if refuse is not None and not wins else None
         retry_after = None
         verdict: Literal["acts", "behind", "fails", "skipped", "disabled"]
         if not rule.enabled:
             verdict = "disabled"
-        elif rule.name in skip:
+        elif refusal is not None:
             verdict = "skipped"
         elif failed is None:
             verdict = "acts" if wins else "behind"
@@ -199,7 +226,7 @@ class RuleSet:
             verdict = "fails"
             if moment.all_hold(compiled.timeless):
                 retry_after = self._retry_after(moment, [compiled], None)
-        why = skip.get(rule.name, "") if isinstance(skip, Mapping) and verdict == "skipped" else ""
+        why = refusal.why if refusal is not None and verdict == "skipped" else ""
         return RuleExplained(rule, verdict, failed, lines, retry_after, why)
 
 

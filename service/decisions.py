@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,9 +20,9 @@ from ..referral.landing import Dropped
 from ..referral.masking import masked_text
 from ..referral.touches import SAME_ARRIVAL, Touch, merge
 from ..referral.visitor import Agreed, Change, Page, SeenAs, Talk, Viewed, Visitor, changed
-from ..rules.ruleset import Explanation
+from ..rules.ruleset import Explanation, Refusal, Refuse
 from ..settings.addresses import split
-from ..settings.model import PageType
+from ..settings.model import PageType, Rule
 from ..stores.talks import Talks
 from ..stores.visits import Visits
 from .agents import AgentLoads
@@ -252,8 +251,7 @@ class Decisions:
             self._attribution.click_watch.seen(site, view.known.touches, view.arrival.known.touches)
         load = self._agents.of(site.name, now)
         facts = gather(site, visitor, ask.page, load, now, site.rules.facts)
-        skip = _skip(site, visitor, ask.page.url, _in_talk(site, visitor, now))
-        decision = site.rules.decide(facts, skip=skip)
+        decision = site.rules.decide(facts, _refuses(site, visitor, ask.page.url, now))
         action = site.answers.action(decision.rule)
         self._events.emit(
             "decision",
@@ -323,7 +321,7 @@ class Decisions:
         await self._agents.refresh()
         now = self._clock.now()
         facts = gather(site, visitor, page, self._agents.of(site.name, now), now)
-        return site.rules.explain(facts, skip=_skip(site, visitor, page.url, _in_talk(site, visitor, now)))
+        return site.rules.explain(facts, _refuses(site, visitor, page.url, now))
 
 
 def _back(site: SiteRuntime, load: AgentLoad | None, now: float) -> float | None:
@@ -511,23 +509,28 @@ def _seen_before(touch: Touch, view: str, known: Known, stored: Visitor | None) 
     return any(t.doubt and t.clicks == touch.clicks and touch.at - t.at <= SAME_ARRIVAL for t in earlier)
 
 
-def _skip(site: SiteRuntime, visitor: Visitor, url: str, talks: bool) -> dict[str, str]:
-    """Invites that may not come now, each with the one cause: those answered or ignored often enough in this
+def _refuses(site: SiteRuntime, visitor: Visitor, url: str, now: float) -> Refuse:
+    """Which invites may not come now, each with the one cause: those answered or ignored often enough in this
     visit; all of them after as many dismissals as the site bears, while the visitor talks, and on the page
     that showed the order."""
-    cause = _cause(site, visitor, url, talks)
-    if cause:
-        return dict.fromkeys(site.invites, cause)
-    if not (visitor.seen or visitor.dismissed or visitor.accepted):
-        return {}
-    seen = Counter(visitor.seen)
-    ignored = {rule for rule, pages in seen.items() if pages >= site.settings.widget.invite_pages}
-    causes = {
-        **dict.fromkeys(ignored, f"seen on {site.settings.widget.invite_pages} pages of this visit"),
-        **dict.fromkeys(visitor.dismissed, "dismissed in this visit"),
-        **dict.fromkeys(visitor.accepted, "accepted in this visit"),
-    }
-    return {name: causes[name] for name in site.invites if name in causes}
+
+    def refuse(rule: Rule) -> Refusal | None:
+        if rule.action != "invite":
+            return None
+        cause = _cause(site, visitor, url, _in_talk(site, visitor, now)) or _own_cause(site, visitor, rule)
+        return Refusal(cause) if cause else None
+
+    return refuse
+
+
+def _own_cause(site: SiteRuntime, visitor: Visitor, rule: Rule) -> str:
+    if rule.name in visitor.accepted:
+        return "accepted in this visit"
+    if rule.name in visitor.dismissed:
+        return "dismissed in this visit"
+    if visitor.seen.count(rule.name) >= site.settings.widget.invite_pages:
+        return f"seen on {site.settings.widget.invite_pages} pages of this visit"
+    return ""
 
 
 def _cause(site: SiteRuntime, visitor: Visitor, url: str, talks: bool) -> str:

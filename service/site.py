@@ -78,7 +78,6 @@ class SiteRuntime:
         )
         self.answers = Answers(site, settings.smtp is not None)
         self.rules = RuleSet(site.rules)
-        self.invites = tuple(rule.name for rule in site.rules if rule.action == "invite")
         self.zone = ZoneInfo(site.time_zone)
         self.hours = OfficeHours(site.hours, site.time_zone)
         self.never = patterns_of(tuple(site.never))

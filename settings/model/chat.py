@@ -22,6 +22,7 @@ class Rule(Model):
     question: bool = True
     department: str | None = Field(None, pattern=DEPARTMENT)
     enabled: bool = True
+    forced: bool = False
 
 
 Side = Literal["left", "right"]

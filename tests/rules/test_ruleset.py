@@ -7,7 +7,16 @@ from clew.rules.conditions import compile_line
 from clew.rules.evaluation import LOOKAHEAD, Plan
 from clew.rules.facts import FACTS, GROUPS, WEEKDAYS, advance
 from clew.rules.moments import HORIZON
-from clew.rules.ruleset import LINES, LOOKAHEAD_SECONDS, RULES, RuleErrors, RuleProblem, RuleSet
+from clew.rules.ruleset import (
+    LINES,
+    LOOKAHEAD_SECONDS,
+    RULES,
+    Refusal,
+    Refuse,
+    RuleErrors,
+    RuleProblem,
+    RuleSet,
+)
 from clew.settings.model import Rule
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,10 +32,12 @@ def facts(**known: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return {group: known.get(group, {}) for group in GROUPS}
 
 
-def decided(
-    rules: list[Rule], skip: frozenset[str] = frozenset(), **known: Mapping[str, Any]
-) -> tuple[Any, Any]:
-    decision = RuleSet(rules).decide(facts(**known), skip)
+def refusing(*names: str, seconds: float | None = None) -> Refuse:
+    return lambda rule: Refusal("for a test", seconds) if rule.name in names else None
+
+
+def decided(rules: list[Rule], refuse: Refuse | None = None, **known: Mapping[str, Any]) -> tuple[Any, Any]:
+    decision = RuleSet(rules).decide(facts(**known), refuse)
     return decision.rule and decision.rule.name, decision.retry_after
 
 
@@ -43,12 +54,57 @@ class TestDecide:
     def test_no_rules_no_decision(self) -> None:
         assert decided([]) == (None, None)
 
-    def test_rules_are_evaluated_by_priority_and_then_in_file_order(self) -> None:
+    def test_rules_are_asked_by_priority(self) -> None:
         rules = [rule("a"), rule("b", priority=5), rule("c", priority=5), rule("d", priority=-1)]
         assert decided(rules)[0] == "b"
-        assert decided(rules, frozenset({"b"}))[0] == "c"
-        assert decided(rules, frozenset({"b", "c"}))[0] == "a"
-        assert decided(rules, frozenset({"a", "b", "c"}))[0] == "d"
+        assert decided(rules, refusing("b"))[0] == "c"
+        assert decided(rules, refusing("b", "c"))[0] == "a"
+        assert decided(rules, refusing("a", "b", "c"))[0] == "d"
+
+    def test_of_equal_priorities_forced_ones_come_first_then_special_ones_then_by_name(self) -> None:
+        """So the order of the file, which a desk may change, decides nothing."""
+        rules = [
+            rule("z-one", "visit.pages > 0"),
+            rule("a-one", "visit.count > 0"),
+            rule("two-lines", "visit.pages > 0", "visit.pages > 1"),
+            rule("two-facts", "visit.pages > 0", "visit.count > 0"),
+            rule("joined", "visit.pages > 0 && visit.count > 0"),
+            rule("forced").model_copy(update={"forced": True}),
+        ]
+        known = facts(visit={"pages": 2, "count": 1})
+        for one in (rules, rules[::-1]):
+            assert [found.rule.name for found in RuleSet(one).explain(known).rules] == [
+                "forced",
+                "two-facts",
+                "two-lines",
+                "joined",
+                "a-one",
+                "z-one",
+            ]
+
+    def test_only_rules_whose_lines_hold_or_wait_are_asked_whether_they_may(self) -> None:
+        """A decision with a thousand rules computes no refusal for each."""
+        asked: list[str] = []
+
+        def refuse(one: Rule) -> Refusal | None:
+            asked.append(one.name)
+            return None
+
+        rules = [rule(f"r{n}", f"visit.pages > {n}", priority=n) for n in range(999)]
+        rules += [rule("waits", "visit.seconds >= 60", priority=2000)]
+        assert decided(rules, refuse, visit={"pages": 2, "seconds": 0})[0] == "r1"
+        assert asked == ["waits", "r1"]
+
+    def test_a_refusal_that_ends_is_asked_again_when_it_does(self) -> None:
+        rules = [rule("first", priority=1), rule("second")]
+        assert decided(rules, refusing("first", seconds=12.3)) == ("second", 13.0)
+        assert decided(rules, refusing("first", "second", seconds=0.2)) == (None, 1.0)
+        assert decided(rules, refusing("first")) == ("second", None)
+
+    def test_a_rule_that_waits_and_may_not_act_yet_still_waits(self) -> None:
+        rules = [rule("late", "visit.seconds >= 60")]
+        assert decided(rules, refusing("late", seconds=5), visit={"seconds": 0}) == (None, 60.0)
+        assert decided(rules, refusing("late"), visit={"seconds": 0}) == (None, None)
 
     def test_a_disabled_rule_neither_acts_nor_waits(self) -> None:
         assert decided([rule("off", enabled=False), rule("late", "visit.seconds > 9", enabled=False)]) == (
@@ -104,7 +160,7 @@ class TestAgain:
 
     def test_a_skipped_rule_neither_acts_nor_waits(self) -> None:
         rules = [rule("now"), rule("later", "visit.seconds >= 120", priority=1)]
-        assert decided(rules, frozenset({"now", "later"}), visit={"seconds": 30}) == (None, None)
+        assert decided(rules, refusing("now", "later"), visit={"seconds": 30}) == (None, None)
 
     def test_rules_wait_at_most_half_an_hour(self) -> None:
         rules = [rule("later", f"visit.seconds >= {HORIZON}")]
@@ -289,21 +345,21 @@ class TestExplain:
     )
 
     def explained(self, name: str) -> Any:
-        found = self.RULES.explain(self.KNOWN, {"tired"})
+        found = self.RULES.explain(self.KNOWN, refusing("tired"))
         return next(r for r in found.rules if r.rule.name == name)
 
     def test_every_rule_has_a_verdict_in_order_of_evaluation(self) -> None:
-        found = self.RULES.explain(self.KNOWN, {"tired"})
-        assert found.decision == self.RULES.decide(self.KNOWN, {"tired"})
+        found = self.RULES.explain(self.KNOWN, refusing("tired"))
+        assert found.decision == self.RULES.decide(self.KNOWN, refusing("tired"))
         assert [(r.rule.name, r.verdict, r.failed) for r in found.rules] == [
             ("wait", "fails", 1),
             ("partner", "fails", 1),
             ("first", "acts", None),
-            ("second", "behind", None),
             ("query", "fails", 0),
             ("broken", "fails", 0),
-            ("tired", "skipped", None),
+            ("second", "behind", None),
             ("off", "disabled", None),
+            ("tired", "skipped", None),
         ]
 
     def test_the_time_until_a_waiting_rule_acts_is_returned(self) -> None:
