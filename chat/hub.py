@@ -53,6 +53,11 @@ def presence_topic(site: str) -> str:
     return f"presence/{site}"
 
 
+def network_topic(site: str, mark: str) -> str:
+    """The topic of visitors' streams from one client network: a block of it has begun or ended."""
+    return f"network/{site}/{mark}"
+
+
 def _site(topic: str) -> str:
     """The site of a topic."""
     return topic.partition("/")[2].partition("/")[0]

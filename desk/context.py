@@ -26,6 +26,15 @@ class RequestContext(Struct, frozen=True):
         return self.site.name if self.way is None or self.way.chosen else None
 
     @property
+    def shop_host(self) -> str:
+        """The shop's host, as far as this request tells: empty on the desk's own host."""
+        return "" if self.way else self.origin.host
+
+    def is_shop(self, host: str) -> bool:
+        """Whether a page's host is one of the site's, or the one of this request."""
+        return self.site.landing.is_own(host, self.shop_host)
+
+    @property
     def root(self) -> str:
         """What stands before our own paths in the address."""
         return self.site.prefix.rstrip("/") if self.way is None else self.way.root

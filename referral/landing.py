@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
-from ..settings.hosts import host_key
+from ..settings.hosts import host_key, is_among
 from ..settings.model import Site
 from ..settings.platforms import platform_of
 from .catalogue import Catalogue, LandingParam, Network
@@ -87,7 +87,7 @@ class LandingReader:
     def __init__(
         self, site: Site, catalogue: Catalogue, closes: Callable[[bytes, bytes], bool] = _never
     ) -> None:
-        self._hosts = tuple(h.lower() for h in site.hosts)
+        self._hosts = frozenset(site.hosts)
         self._payment_hosts = catalogue.payment_hosts
         self._checkout_hosts = frozenset(host_key(host) for host in site.checkout_hosts)
         self._closes = closes
@@ -285,7 +285,7 @@ class LandingReader:
             "" if port in (None, {"http": b":80", "https": b":443"}.get(scheme_text)) else port.decode()
         )
         # The name of an Android app is a reversed host name.
-        if scheme_text != "android-app" and self._is_own(name_text, port_text, host.lower()):
+        if scheme_text != "android-app" and self.is_own(name_text + port_text, host):
             return "", True
         if self._pays(name_text) or name_text + port_text in self._checkout_hosts:
             return "", False
@@ -297,21 +297,7 @@ class LandingReader:
 
     def is_own(self, host: str, requested: str) -> bool:
         """Whether a page's host (with its port, if it has one) is the requested one or one of the site's."""
-        name, colon, port = host.lower().rpartition(":")
-        if not port.isdecimal():
-            name, colon, port = host.lower(), "", ""
-        return self._is_own(
-            name.rstrip("."), "" if port in ("80", "443") else colon + port, requested.lower()
-        )
-
-    def _is_own(self, name: str, port: str, requested: str) -> bool:
-        for own in (*self._hosts, re.sub(r":(80|443)$", "", requested)):
-            if own.startswith("*."):
-                if name.endswith(own[1:]):
-                    return True
-            elif own in (name, name + port):
-                return True
-        return False
+        return is_among(host, self._hosts) or (bool(requested) and host_key(host) == host_key(requested))
 
     def _pays(self, name: str) -> bool:
         labels = name.split(".")

@@ -14,7 +14,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from .. import chat
 from ..chat.hub import talk_topic
@@ -22,7 +22,6 @@ from ..chat.model import Conversation, Extra
 from ..chat.signs import Sign
 from ..events.events import Events
 from ..referral.cookie import Known
-from ..settings.addresses import split
 from ..settings.model import Language
 from ..stores.ledger.books import Ledger
 from ..stores.signs import Signs
@@ -32,6 +31,7 @@ from .clock import Clock
 from .conversations import Conversations, VisitorMessage
 from .limits import Limits
 from .programs import ProgramError, Programs
+from .shop_pages import NoShopPageError, shop_page
 from .site import SiteRuntime
 
 State = Literal["off", "asked", "on"]
@@ -43,7 +43,6 @@ _PRIVATE: Final = re.compile(
     r"[\w-]*|pay|orders?|customer|user|profile|konto|kasse|anmelden|compte|commande|cuenta|pedido)(?:[/.?]|$)",
     re.IGNORECASE,
 )
-_HOST: Final = re.compile(r"[a-z0-9._-]{1,253}(?::[0-9]{1,5})?")
 _MAKER: Final = str(Path(chat.__file__).with_name("page_copy.py"))
 
 
@@ -106,8 +105,8 @@ class CoBrowsing:
 
     async def end(self, site: SiteRuntime, found: Conversation, agent: str) -> None:
         """End it, as the agent. Raises MessageError and HeldError."""
-        await self._visits.put_page(site.name, found.visitor, None, self._clock.now(), 0)
         await self._agent_says(site, found, "share_end", "off", agent)
+        await self._visits.put_page(site.name, found.visitor, None, self._clock.now(), 0)
 
     async def _agent_says(
         self, site: SiteRuntime, found: Conversation, key: str, state: State, agent: str
@@ -116,11 +115,13 @@ class CoBrowsing:
         await self._conversations.agent_says(site, found.id, said, agent=agent, client_id=None, extra=extra)
         self._note(found, state, agent)
 
-    async def propose(self, site: SiteRuntime, found: Conversation, url: str, agent: str) -> None:
+    async def propose(self, site: SiteRuntime, found: Conversation, url: str, agent: str, here: str) -> None:
         """Propose a page of the shop, which opens if the visitor wants it. Raises PageRefusedError,
         MessageError and HeldError."""
-        if (page := _own_page(site, url.strip())) is None:
+        parts = _own_page(site, url, here)
+        if parts is None or not parts.netloc:
             raise PageRefusedError(422, "this is no page of the shop: paste its whole address")
+        page = parts.geturl()
         said = text(found.language, "open_ask", url=page)
         extra = Extra("open", {"url": page})
         await self._conversations.agent_says(site, found.id, said, agent=agent, client_id=None, extra=extra)
@@ -137,11 +138,12 @@ class CoBrowsing:
 
     # -- the visitor's side
 
-    async def may_show(self, site: SiteRuntime, visitor: str, url: str) -> tuple[State, bool]:
-        """Whether the visitor shows its page, and whether this one may be shown."""
+    async def may_show(self, site: SiteRuntime, visitor: str, url: str, here: str) -> tuple[State, bool]:
+        """Whether the visitor shows its page, and whether this one may be shown. `here` is the host to which
+        it sent the request."""
         found = await self._books.own(site.name, visitor)
         state: State = "off" if found is None else await self.state(site, found)
-        return state, state == "on" and not is_private(site, url)
+        return state, state == "on" and not is_private(site, url, here)
 
     async def answer(
         self,
@@ -169,13 +171,16 @@ class CoBrowsing:
         )
         self._note(added.conversation, state, None)
 
-    async def show(self, site: SiteRuntime, visitor: str, url: str, html: str, client: str | None) -> None:
-        """Take the copy of the page that the visitor has open. Raises PageRefusedError and LimitedError."""
+    async def show(
+        self, site: SiteRuntime, visitor: str, url: str, html: str, client: str | None, here: str
+    ) -> None:
+        """Take the copy of the page that the visitor has open; `here` as in `may_show`. Raises
+        PageRefusedError and LimitedError."""
         self._limits.take("shown_pages", site.name, client)
         found = await self._books.own(site.name, visitor)
         if found is None or await self.state(site, found) != "on":
             raise PageRefusedError(409, "the visitor does not show its page")
-        if is_private(site, url):
+        if is_private(site, url, here):
             raise PageRefusedError(403, "this page is private: it is not shown")
         now, seconds = self._clock.now(), site.settings.cobrowsing.minutes * 60
         page = {
@@ -214,15 +219,16 @@ class CoBrowsing:
         self._events.emit("page_share", site=found.site, state=state, **fields)
 
 
-def is_private(site: SiteRuntime, url: str) -> bool:
+def is_private(site: SiteRuntime, url: str, here: str) -> bool:
     """Whether a page must not be shown: it is not the shop's, of a private kind, or named in `private`."""
-    if _own_page(site, url) is None:
+    parts = _own_page(site, url, here)
+    if parts is None or not parts.netloc:
         return True
-    path, query = (part.encode("utf-8", "surrogatepass") for part in split(url))
+    path, query = _raw(parts)
     return (
         site.kind_at(path, query) in PRIVATE_TYPES
         or site.private(path, query)
-        or _PRIVATE.search(urlsplit(url).path) is not None
+        or _PRIVATE.search(parts.path) is not None
     )
 
 
@@ -232,23 +238,15 @@ def origin_of(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def _own_page(site: SiteRuntime, url: str) -> str | None:
-    """The address of a page of the shop; None for any other."""
+def _own_page(site: SiteRuntime, url: str, here: str) -> SplitResult | None:
+    """A page of the shop at which clew's script may be; None for any other."""
     try:
-        parts = urlsplit(url)
-        host = parts.netloc.lower()
-    except ValueError:
+        parts = shop_page(site, url, here)
+    except NoShopPageError:
         return None
-    if parts.scheme not in ("http", "https") or len(url) > 2000 or re.search(r"[\s\x00-\x1f\\]", url):
-        return None
-    # It also goes into a policy.
-    if not _HOST.fullmatch(host):
-        return None
-    bare = host.rpartition(":")[0] if re.search(r":[0-9]{1,5}$", host) else host
-    known = any(
-        one in (host, bare) or (one.startswith("*.") and bare.endswith(one[1:]))
-        for one in site.settings.hosts
-    )
-    path, query = (part.encode("utf-8", "surrogatepass") for part in split(url))
-    hidden = site.owns(path) or site.never(path, query) or site.admin(path, query)
-    return url if known and not hidden else None
+    path, query = _raw(parts)
+    return None if site.never(path, query) or site.admin(path, query) else parts
+
+
+def _raw(parts: SplitResult) -> tuple[bytes, bytes]:
+    return parts.path.encode("utf-8", "surrogatepass"), parts.query.encode("utf-8", "surrogatepass")

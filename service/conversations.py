@@ -223,6 +223,7 @@ class Conversations:
         closed = await self._books.close(site, conversation, self._clock.now(), _farewell, by=by)
         await self._talks.note(closed.site, closed.visitor)
         self._closed(closed)
+        self._later(self._show_no_more(closed))
 
     async def close_many(
         self, site: str, ids: Sequence[str], client: str | None, by: str | None = None
@@ -233,6 +234,14 @@ class Conversations:
         for found in closed:
             self._closed(found)
             self._later(self._talks.note(found.site, found.visitor))
+            self._later(self._show_no_more(found))
+
+    async def _show_no_more(self, found: Conversation) -> None:
+        """Delete the copy of the visitor's page: it is shown only in an open conversation."""
+        try:
+            await self._visits.put_page(found.site, found.visitor, None, self._clock.now(), 0)
+        except Exception as error:
+            self._events.failed(error, site=found.site, where="messages")
 
     def changed(self, site: str) -> None:
         """Wake the desk of a site, because data on a conversation's page has changed."""

@@ -4,7 +4,15 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final
 
-from ..chat.hub import Hub, agent_topic, desk_topic, presence_topic, talk_topic, visitor_topic
+from ..chat.hub import (
+    Hub,
+    agent_topic,
+    desk_topic,
+    network_topic,
+    presence_topic,
+    talk_topic,
+    visitor_topic,
+)
 from ..chat.model import Conversation
 from ..events.events import Events
 from ..settings.model import Site
@@ -190,7 +198,7 @@ class DeskWork:
         which it wrote last. Raises BlocksFullError."""
         now = self._clock.now()
         site, visitor = conversation.site, conversation.visitor
-        await self._ledger.blocks.add(
+        client = await self._ledger.blocks.add(
             site,
             visitor,
             network=network,
@@ -200,16 +208,18 @@ class DeskWork:
             now=now,
             until=now + hours * 3600,
         )
-        self._blocked(site, visitor, by, "blocked")
+        self._blocked(site, visitor, client, by, "blocked")
 
     async def unblock(self, site: str, number: int, by: str) -> bool:
         """End a block; whether there was one."""
         found = await self._ledger.blocks.lift(site, number, by=by, now=self._clock.now())
         if found is not None:
-            self._blocked(site, found.visitor, by, "unblocked")
+            self._blocked(site, found.visitor, found.client, by, "unblocked")
         return found is not None
 
-    def _blocked(self, site: str, visitor: str, by: str, how: str) -> None:
+    def _blocked(self, site: str, visitor: str, client: str | None, by: str, how: str) -> None:
         self._events.emit("blocked", site=site, visitor=visitor, by=by, how=how)
         self._hub.notify(visitor_topic(site, visitor))
+        if client is not None:
+            self._hub.notify(network_topic(site, client))
         self._hub.notify(desk_topic(site))

@@ -15,19 +15,17 @@ from ..credit.coupons import folded
 from ..events.events import Events
 from ..orders.checks import checked_text
 from ..orders.model import OrderError
-from ..referral.visitor import Visitor
-from ..settings.hosts import host_key
 from ..settings.model import Coupon, Site
 from ..stores.ledger.books import Ledger
 from ..stores.ledger.conversations import HeldError
 from ..stores.ledger.offers import NewOffer, NoCodeError, Offer, TooManyError
 from .clock import Clock
 from .conversations import Conversations
+from .shop_pages import PAGE_LENGTH, NoShopPageError, shop_page
 from .site import SiteRuntime
 
 CODE_LENGTH: Final = 22  # 132 bits
 LABEL_LENGTH: Final = 80
-PAGE_LENGTH: Final = 1000
 POOL_AT_ONCE: Final = 20_000
 
 _CODE = re.compile(r"[A-Za-z0-9_-]{22}", re.ASCII)
@@ -87,7 +85,7 @@ class OfferDesk:
             agent=agent,
             client_id=wanted.client_id,
             label=label,
-            page=shop_page(site, wanted.page, now),
+            page=offered_page(site, wanted.page, urlsplit(wanted.origin).netloc, now),
             cart=cart or None,
             coupon=None if coupon is None else coupon.name,
             coupon_code=None if coupon is None else coupon.code,
@@ -180,30 +178,15 @@ def _coupon(coupons: Sequence[Coupon], name: str) -> Coupon | None:
     return found
 
 
-def shop_page(site: SiteRuntime, typed: str, now: float) -> str:
+def offered_page(site: SiteRuntime, typed: str, here: str, now: float) -> str:
     """A page of the shop as path and query, from an address or a path. Raises OfferError for anything that
     may lead elsewhere, and for an address with a click in it, which would pass for an arrival."""
-    text = typed.strip() or "/"
-    if len(text) > PAGE_LENGTH or "\\" in text or any(ord(c) <= 32 or ord(c) == 127 for c in text):
-        raise OfferError(
-            f"page: an address without blanks and backslashes, of at most {PAGE_LENGTH} characters"
-        )
     try:
-        parts = urlsplit(text)
-        host = parts.netloc.lower()
-    except ValueError:
-        raise OfferError("page: this is no address") from None
-    if parts.scheme or host:
-        own = {name.lower() for name in site.settings.hosts}
-        if parts.scheme not in ("http", "https") or not ({host, host_key(host)} & own):
-            raise OfferError(f"page: {host[:60] or text[:60]!r} is not this shop; write a path, as /sale")
-    path = parts.path or "/"
-    if not path.startswith("/") or path.startswith("//") or text.startswith("//"):
-        raise OfferError("page: a path begins with one /, as /sale")
-    found = quote(path, safe=_SAFE) + (f"?{quote(parts.query, safe=_SAFE)}" if parts.query else "")
+        parts = shop_page(site, typed, here, PAGE_LENGTH)
+    except NoShopPageError as error:
+        raise OfferError(f"page: {error}") from None
+    found = quote(parts.path, safe=_SAFE) + (f"?{quote(parts.query, safe=_SAFE)}" if parts.query else "")
     raw, query = found.partition("?")[0].encode(), quote(parts.query, safe=_SAFE).encode()
-    if site.owns(raw):
-        raise OfferError("page: this is a page of clew, not of the shop")
     touch = site.landing.read(query, raw, None, now)
     if touch is not None and (touch.clicks or touch.campaign):
         names = ", ".join([*(c.param for c in touch.clicks), *touch.campaign])
@@ -229,19 +212,3 @@ def _filled(template: str, **values: str) -> str:
         lambda found: quote(values[found[1]], safe=":,." if found[1] == "cart" else ""),
         template,
     )
-
-
-def shop_origin(site: SiteRuntime, visitor: Visitor | None, here: str) -> str:
-    """The shop's origin as the visitor knows it: that of its last page, if it is one of the shop's; else the
-    first of the settings, or the origin that this request came to."""
-    hosts = {host.lower() for host in site.settings.hosts}
-    for page in reversed(visitor.trail if visitor is not None else ()):
-        try:
-            parts = urlsplit(page.url)
-            host = parts.netloc.lower()
-        except ValueError:
-            continue
-        if parts.scheme in ("http", "https") and (host in hosts or host_key(host) in hosts):
-            return f"{parts.scheme}://{host}"
-    plain = next((host for host in site.settings.hosts if "*" not in host), None)
-    return here if plain is None else f"https://{plain}"

@@ -9,6 +9,7 @@ from ..chat.model import Conversation, Message
 from ..events.events import Events
 from ..stores.ledger.books import Ledger
 from ..stores.talks import Talks
+from ..stores.visits import Visits
 from ..templates import text
 from .clock import Clock
 from .conversations import Conversations, without_controls
@@ -30,6 +31,7 @@ class OwnTalk:
         ledger: Ledger,
         conversations: Conversations,
         talks: Talks,
+        visits: Visits,
         limits: Limits,
         hub: Hub,
         events: Events,
@@ -38,6 +40,7 @@ class OwnTalk:
         self._ledger = ledger
         self._conversations = conversations
         self._talks = talks
+        self._visits = visits
         self._limits = limits
         self._hub = hub
         self._events = events
@@ -86,10 +89,11 @@ class OwnTalk:
         return "\r\n".join(_lines(found, messages, shown, zone)) + "\r\n"
 
     async def forget(self, site: SiteRuntime, visitor: str, client: str | None) -> bool:
-        """Delete the visitor's conversations, as `clew forget` does. Its arrivals and orders stay. Returns
-        whether there was one."""
+        """Delete the visitor's conversations, as `clew forget` does, and the copy of its page. Its arrivals
+        and orders stay. Returns whether there was one. Raises what the visit store raises, too."""
         self._take(site, visitor, client)
-        gone = await self._ledger.forgetting.forget_talks(site.name, visitor, self._clock.now())
+        now = self._clock.now()
+        gone = await self._ledger.forgetting.forget_talks(site.name, visitor, now)
         await self._talks.note(site.name, visitor)
         talks = [str(key) for table, key in gone.changed if table == "conversations"]
         for talk in talks:
@@ -99,6 +103,8 @@ class OwnTalk:
             self._hub.notify(talk_topic(site.name, talk))
         self._hub.notify(visitor_topic(site.name, visitor))
         self._hub.notify(desk_topic(site.name))
+        # Last, because the visit store may fail: without its conversation nobody is shown the copy.
+        await self._visits.put_page(site.name, visitor, None, now, 0)
         return bool(talks)
 
     def _take(self, site: SiteRuntime, visitor: str, client: str | None) -> None:

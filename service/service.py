@@ -197,7 +197,14 @@ class Service:
             lambda: self.settings.smtp is not None,
         )
         self.own_talk = OwnTalk(
-            self.ledger, self.conversations, self.talks, self.limits, self.hub, self.events, self.clock
+            self.ledger,
+            self.conversations,
+            self.talks,
+            self.visits,
+            self.limits,
+            self.hub,
+            self.events,
+            self.clock,
         )
         self.attention = Attention(self.ledger, self.conversations, self.signs, self.limits)
         self.cobrowsing = CoBrowsing(

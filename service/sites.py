@@ -11,7 +11,7 @@ from itertools import islice
 
 from ..referral.catalogue import Catalogue
 from ..settings.changes import Changes
-from ..settings.hosts import host_key
+from ..settings.hosts import host_key, spellings
 from ..settings.model import EventEndpoint, Partner, Settings, Site
 from .click_signs import Crowd, nobody
 from .origin import LONGEST_HOST
@@ -43,20 +43,7 @@ class SiteTable:
         self.at = lru_cache(maxsize=4096)(self._find)
 
     def _find(self, host: str) -> str | None:
-        host = host.lower()
-        name, _, port = host.rpartition(":")
-        if not port.isdigit():
-            name = host
-        name = name.rstrip(".")
-        for candidate in (host, name):
-            if (site := self.by_host.get(candidate)) is not None:
-                return site
-        parent = name.partition(".")[2]
-        while parent:
-            if (site := self.by_host.get(f"*.{parent}")) is not None:
-                return site
-            parent = parent.partition(".")[2]
-        return self.any_host
+        return next((self.by_host[one] for one in spellings(host) if one in self.by_host), self.any_host)
 
 
 class Sites(Mapping[str, SiteRuntime]):

@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from .check_pages import page_problems
 from .draft import Draft
+from .hosts import is_among
 from .model import Site
 from .platforms import PlatformError, platform_of
 from .positions import KeyPath
@@ -78,7 +79,7 @@ def site_problems(draft: Draft, need_upstream: bool) -> Iterator[Wording]:
 def _checkout_problems(site: Site, path: KeyPath) -> Iterator[Wording]:
     yield from secret_problems((*path, "checkout_secret"), site.checkout_secret, SECRET_LENGTH)
     for number, host in enumerate(site.checkout_hosts):
-        if site.checkout_secret is None and site.hosts and not _is_served(site, host):
+        if site.checkout_secret is None and site.hosts and not is_among(host, site.hosts):
             yield Wording(
                 (*path, "checkout_hosts", number),
                 f"{host} is none of this site's `hosts`, so that its clew does not take the token",
@@ -102,11 +103,6 @@ def _department_problems(site: Site, path: KeyPath) -> Iterator[Wording]:
                 f"{rule.department!r} is none of the site's departments",
                 f'write chat.departments = ["{rule.department}"], or correct the name',
             )
-
-
-def _is_served(site: Site, host: str) -> bool:
-    bare = host.rpartition(":")[0] or host
-    return any(bare.endswith(own[1:]) if own.startswith("*.") else own in (host, bare) for own in site.hosts)
 
 
 def _token_problems(site: Site, path: KeyPath) -> Iterator[Wording]:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
 
-from ..chat.hub import Hub, agent_topic, desk_topic, talk_topic, visit_topic, visitor_topic
+from ..chat.hub import Hub, agent_topic, desk_topic, network_topic, talk_topic, visit_topic, visitor_topic
 from ..postbacks.model import STUCK
 from ..referral.visitor import Visitor
 from .ledger.books import Ledger
@@ -158,6 +158,8 @@ class Watch:
                     hub.notify(talk_topic(one.site, one.conversation))
                     hub.notify(visitor_topic(one.site, one.visitor or ""))
                     hub.notify(desk_topic(one.site))
+                if one.client is not None and one.kind in ("blocked", "unblocked"):
+                    hub.notify(network_topic(one.site, one.client))
                 for agent in {one.agent, one.before} - {None}:
                     hub.notify(agent_topic(str(agent)))
 

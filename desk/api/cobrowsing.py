@@ -36,7 +36,7 @@ async def _state(request: Request, at: RequestContext) -> Response:
     visitor = known_writer(request, at).visitor
     at.take("reads")
     url = request.query_params.get("url", "")[:_URL]
-    state, page = await at.service.cobrowsing.may_show(at.site, visitor, url)
+    state, page = await at.service.cobrowsing.may_show(at.site, visitor, url, at.origin.host)
     mask = list(at.site.settings.cobrowsing.mask) if page else []
     return JSONResponse({"state": state, "page": page, "mask": mask}, headers=NO_STORE)
 
@@ -67,7 +67,9 @@ async def _show(request: Request, at: RequestContext) -> Response:
         if len(body.html) > settings.kilobytes * 1024:
             raise Refused(413, f"the page is longer than {settings.kilobytes} KB")
         try:
-            await at.service.cobrowsing.show(at.site, visitor, body.url, body.html, at.origin.client)
+            await at.service.cobrowsing.show(
+                at.site, visitor, body.url, body.html, at.origin.client, at.origin.host
+            )
         except PageRefusedError as refused:
             raise Refused(refused.status, str(refused)) from None
     return Response(status_code=204, headers=NO_STORE)

@@ -1,6 +1,8 @@
 """The visitor's side of the conversation: what the widget sends and reads."""
 
+import asyncio
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -9,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from ...chat.hub import Listener, presence_topic, visitor_topic
+from ...chat.hub import Listener, network_topic, presence_topic, visitor_topic
 from ...chat.model import Conversation, Message
 from ...referral.cookie import Known, new_visitor_id
 from ...service.attention import PREVIEW_LENGTH
@@ -22,6 +24,7 @@ from ..sse import EventStream, event, passing
 from .decide import cookie_visitor
 
 STREAMS_PER_VISITOR = 8
+SOONEST = 0.1  # seconds after which a stream looks again whether a block has ended
 TYPING_BYTES = 16_384  # a text of 1000 characters in JSON
 
 
@@ -94,7 +97,8 @@ async def _read(request: Request, at: RequestContext) -> Response:
     if found.conversation is not None:
         data |= {"invite": found.conversation.invite, "rating": found.conversation.rating}
     files = offered(at.site.settings)
-    return JSONResponse({**data, "files": files, "blocked": await _blocked(at, visitor)}, headers=NO_STORE)
+    blocked = await _blocked_until(at, visitor) is not None
+    return JSONResponse({**data, "files": files, "blocked": blocked}, headers=NO_STORE)
 
 
 def _online(at: RequestContext, conversation: Conversation | None) -> bool:
@@ -103,9 +107,8 @@ def _online(at: RequestContext, conversation: Conversation | None) -> bool:
     return at.service.agents.is_here(at.site.name, at.service.clock.now(), agent)
 
 
-async def _blocked(at: RequestContext, visitor: str) -> bool:
-    until = await at.service.conversations.blocked_until(at.site.name, visitor, at.origin.client)
-    return until is not None
+async def _blocked_until(at: RequestContext, visitor: str) -> float | None:
+    return await at.service.conversations.blocked_until(at.site.name, visitor, at.origin.client)
 
 
 @api
@@ -129,10 +132,14 @@ async def _stream(request: Request, at: RequestContext) -> Response:
     talk = (await conversations.read(site, visitor, after)).conversation
     # What the widget knows of it: by what it asked before, or by the stream that was broken.
     told: tuple[bool, bool] | None = None
-    blocked, first = await _blocked(at, visitor), True
+    until: float | None = None
+    first = True
+    mark = conversations.client_mark(at.origin.client)
+    network = network_topic(site, mark or "")
+    clock = asyncio.get_running_loop().time
 
     async def read(listener: Listener) -> Sequence[bytes]:
-        nonlocal after, blocked, first, talk, told
+        nonlocal after, until, first, talk, told
         parts = [passing(sign.kind, json.dumps(sign.data)) for sign in listener.given()]
         if first and talk is not None and talk.agent_saw:
             parts.insert(0, passing("seen", json.dumps({"message": talk.agent_saw})))
@@ -146,6 +153,8 @@ async def _stream(request: Request, at: RequestContext) -> Response:
                 if news.message.author == "agent":
                     talk = replace(talk, agent=news.message.agent)
         names = await conversations.shown(said)
+        if clock() >= listener.look_at:
+            woken.add(network)
         if first or visitor_topic(site, visitor) in woken:
             found = await conversations.read(site, visitor, after)
             talk, names = found.conversation, {**names, **found.shown}
@@ -153,11 +162,16 @@ async def _stream(request: Request, at: RequestContext) -> Response:
             if found.messages:
                 after = found.messages[-1].id
             elif not first:
-                blocked = await _blocked(at, visitor)
+                woken.add(network)
+        if first or network in woken:
+            until = await _blocked_until(at, visitor)
+        # The end of a block tells nobody: the stream looks by itself.
+        wait = math.inf if until is None else max(SOONEST, until - at.service.clock.now())
+        listener.look_at = clock() + wait
         # The message of an agent ends its typing, which was told before.
         parts += [event("message", json.dumps(m.to_json(names)), str(m.id)) for m in said]
         if first or woken or said:
-            now = _online(at, talk), blocked
+            now = _online(at, talk), until is not None
             if now != told:
                 parts.append(passing("state", json.dumps({"online": now[0], "blocked": now[1]})))
             told, first = now, False
@@ -169,7 +183,7 @@ async def _stream(request: Request, at: RequestContext) -> Response:
         STREAMS_PER_VISITOR,
         lambda: at.hold("streams"),
         read,
-        others=[presence_topic(site)],
+        others=[presence_topic(site), network],
     )
 
 

@@ -48,7 +48,8 @@ async def propose(request: Request, context: AgentContext) -> Response:
     at, fields = context.at, await agent_form(request, context)
     found = await talk_of(request, context)
     try:
-        await at.service.cobrowsing.propose(at.site, found, fields.get("url", ""), context.session.agent)
+        url, here = fields.get("url", ""), at.shop_host
+        await at.service.cobrowsing.propose(at.site, found, url, context.session.agent, here)
     except PageRefusedError as refused:
         raise Refused(refused.status, f"Not proposed: {refused}.") from None
     except HeldError as held:

@@ -13,7 +13,6 @@ from ...orders.model import OrderError
 from ...orders.sale import read_sale
 from ...service.canned_answers import unfilled
 from ...service.conversations import MessageError
-from ...settings.model import Site
 from ...stores.ledger.conversations import HeldError
 from ..context import RequestContext
 from ..guard import NO_STORE, Refused
@@ -43,10 +42,6 @@ EARLIER_TEXTS, EARLIER_MESSAGES = 5, 30
 """Earlier conversations whose text a page has, and how much of each."""
 
 
-def _hosts(request: Request, site: Site) -> frozenset[str]:
-    return frozenset({request.scope["clew"].origin.host.lower(), *site.hosts})
-
-
 @signed_in
 async def conversation(request: Request, context: AgentContext) -> Response:
     """One conversation with the visitor's trail."""
@@ -69,7 +64,7 @@ async def _talk(
     mark = await page_mark(at, [found.id])
     visitor = await at.service.visitors.find(at.site.name, found.visitor, "desk")
     now = at.service.clock.now()
-    seen = summary(visitor, _hosts(request, at.site.settings), now) if visitor is not None else None
+    seen = None if visitor is None else summary(visitor, at.is_shop, now)
     touches = visitor.touches if visitor is not None else ()
     work = await work_of(context, found)
     others = await at.service.ledger.inbox.of_visitor(at.site.name, found.visitor)

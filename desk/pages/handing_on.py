@@ -43,6 +43,7 @@ class TalkWork(TypedDict):
     colleagues: Sequence[Colleague]
     departments: Sequence[str]
     blocked_until: float | None
+    network_until: float | None
     hours: Mapping[str, str]
     note_length: int
 
@@ -52,10 +53,12 @@ async def work_of(context: AgentContext, found: Conversation) -> TalkWork:
     at, ledger = context.at, context.at.service.ledger
     site, now = at.site.settings, at.service.clock.now()
     there = await ledger.assignment.colleagues(site.name, at.service.desk_work.terms(site), now)
+    blocked_until, network_until = await ledger.blocks.of_talk(found, now)
     return {
         "colleagues": [one for one in there if one.name != found.agent],
         "departments": site.chat.departments,
-        "blocked_until": await ledger.blocks.until(site.name, found.visitor, None, now),
+        "blocked_until": blocked_until,
+        "network_until": network_until,
         "hours": HOURS,
         "note_length": NOTE_LENGTH,
     }

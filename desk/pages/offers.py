@@ -9,7 +9,8 @@ from starlette.routing import BaseRoute, Route
 
 from ...chat.model import Conversation
 from ...service.conversations import MessageError
-from ...service.offers import LABEL_LENGTH, OfferError, Wanted, shop_origin
+from ...service.offers import LABEL_LENGTH, OfferError, Wanted
+from ...service.shop_pages import NoShopPageError, shop_origin
 from .auth import AgentContext, agent_form, see_other, signed_in
 from .handing_on import talk_of
 from .live import page_mark
@@ -68,12 +69,17 @@ async def send(request: Request, context: AgentContext) -> Response:
     at, found = context.at, await talk_of(request, context)
     fields = await agent_form(request, context)
     visitor = await at.service.visitors.find(at.site.name, found.visitor, "desk")
+    here = f"{at.origin.scheme}://{at.shop_host}" if at.shop_host else None
+    try:
+        origin = shop_origin(at.site, visitor, here)
+    except NoShopPageError as error:
+        return await _form(request, context, found, 422, f"Not sent: {error}.", fields)
     wanted = Wanted(
         page=fields.get("page", ""),
         label=fields.get("label", ""),
         coupon=fields.get("coupon", ""),
         cart=fields.get("cart", ""),
-        origin=shop_origin(at.site, visitor, f"{at.origin.scheme}://{at.origin.host}"),
+        origin=origin,
         client_id=fields.get("client_id", "")[:64] or None,
     )
     if found.agent not in (None, context.session.agent):

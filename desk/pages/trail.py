@@ -6,7 +6,7 @@ are not shown either.
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
@@ -29,6 +29,9 @@ CAMPAIGN = {
     "utm_campaign": "Campaign",
     "utm_content": "Content",
 }
+Own = Callable[[str], bool]
+"""Whether a host, with its port, is the shop's."""
+
 _END = re.compile(r"[?#]")  # of an address without query and fragment
 
 
@@ -98,10 +101,10 @@ class VisitorSummary:
     page: Step | None
 
 
-def summary(visitor: Visitor, hosts: Collection[str], now: float) -> VisitorSummary:
-    """The summary. `hosts` are the shop's own, with their ports, in lower case."""
+def summary(visitor: Visitor, is_own: Own, now: float) -> VisitorSummary:
+    """The summary."""
     live = abs(now - visitor.seen_at) < LIVE_SECONDS  # the clock may have been set back
-    trail = _trail(visitor, hosts, live)
+    trail = _trail(visitor, is_own, live)
     words = dict.fromkeys(step.word for visit in trail for step in visit.steps if step.word)
     return VisitorSummary(
         live=live,
@@ -133,12 +136,12 @@ class ShortSummary:
 def short_summary(visitor: Visitor, now: float) -> ShortSummary:
     """The visitor in a line."""
     live = abs(now - visitor.seen_at) < LIVE_SECONDS
-    steps = _trail(visitor, (), live)
+    steps = _trail(visitor, lambda host: False, live)
     cart = next((value for name, value in _cart(visitor.cart) if name == "Value"), "")
     return ShortSummary(live, steps[0].steps[0].name if steps else "", cart)
 
 
-def _trail(visitor: Visitor, hosts: Collection[str], live: bool) -> tuple[Visit, ...]:
+def _trail(visitor: Visitor, is_own: Own, live: bool) -> tuple[Visit, ...]:
     runs: list[list[Page]] = []
     names = short_titles(page.title for page in visitor.trail)
     for page in visitor.trail:
@@ -147,30 +150,32 @@ def _trail(visitor: Visitor, hosts: Collection[str], live: bool) -> tuple[Visit,
         else:
             runs.append([page])
     return tuple(
-        _visit(run, names, hosts, visitor.seen_at if number == 0 else None, live and number == 0)
+        _visit(run, names, is_own, visitor.seen_at if number == 0 else None, live and number == 0)
         for number, run in enumerate(reversed(runs))
     )
 
 
 def _visit(
-    run: list[Page], names: Mapping[str, str], hosts: Collection[str], seen_at: float | None, live: bool
+    run: list[Page],
+    names: Mapping[str, str],
+    is_own: Own,
+    seen_at: float | None,
+    live: bool,
 ) -> Visit:
     ends = [*(p.at for p in run[1:]), seen_at]
     steps = [
-        _step(page, names, hosts, None if end is None else max(0.0, end - page.at), live and page is run[-1])
+        _step(page, names, is_own, None if end is None else max(0.0, end - page.at), live and page is run[-1])
         for page, end in zip(run, ends, strict=True)
     ]
     last = seen_at if seen_at is not None else run[-1].at
     return Visit(run[0].at, max(0.0, last - run[0].at), tuple(reversed(steps)))
 
 
-def _step(
-    page: Page, names: Mapping[str, str], hosts: Collection[str], seconds: float | None, now: bool
-) -> Step:
+def _step(page: Page, names: Mapping[str, str], is_own: Own, seconds: float | None, now: bool) -> Step:
     parts, name = _split(page.url), names[one_line(page.title)]
     if parts is None or not (parts.scheme or parts.netloc or parts.path):
         return Step(page.at, name or one_line(page.url), one_line(page.url), seconds, now, None)
-    own = parts.scheme in ("http", "https") and parts.netloc.lower() in hosts
+    own = parts.scheme in ("http", "https") and is_own(parts.netloc)
     path = parts.path or "/"
     return Step(
         at=page.at,

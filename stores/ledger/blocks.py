@@ -6,6 +6,7 @@ from typing import Final
 
 from sqlalchemy import bindparam, delete, func, insert, or_, select, update
 
+from ...chat.model import Conversation
 from .connection import Connection
 from .database import Database
 from .desk_log import Done, log
@@ -33,6 +34,7 @@ _UNTIL_CLIENT = Prepared(
         _C.lifted_at.is_(None),
     )
 )
+_CLIENT: Final = select(conversations.c.client)
 
 
 async def blocked(
@@ -86,9 +88,9 @@ class Blocks:
         why: str,
         now: float,
         until: float,
-    ) -> None:
-        """Block a visitor; with `network`, all of the client network of the conversation's last message.
-        Raises BlocksFullError."""
+    ) -> str | None:
+        """Block a visitor; with `network`, all of the client network of the conversation's last message,
+        which is returned. Raises BlocksFullError."""
         row = {
             "site": site,
             "visitor": visitor,
@@ -99,17 +101,30 @@ class Blocks:
             "until": until,
         }
 
-        async def work(tx: Connection) -> None:
+        async def work(tx: Connection) -> str | None:
             await tx.lock(f"blocks {site}")
             holding = select(func.count()).where(_C.site == site, _C.until > now, _C.lifted_at.is_(None))
             if int(await tx.scalar(holding)) >= MOST:
                 raise BlocksFullError
             of_talk = select(conversations.c.client).where(conversations.c.id == conversation)
-            client = await tx.scalar(of_talk) if network else None
+            client: str | None = await tx.scalar(of_talk) if network else None
             await tx.execute(insert(blocks).values(**row, client=client))
             await log(tx, Done("blocked", site, conversation, by=by, at=now))
+            return client
 
-        await self._db.transact(work)
+        return await self._db.transact(work)
+
+    async def of_talk(self, found: Conversation, now: float) -> tuple[float | None, float | None]:
+        """Until when the visitor of a conversation is blocked, and until when the client network of its last
+        message; None: it is not."""
+        given = {"site": found.site, "visitor": found.visitor, "now": now}
+
+        async def work(connection: Connection) -> tuple[float | None, float | None]:
+            client = await connection.scalar(_CLIENT.where(conversations.c.id == found.id))
+            own = (await connection.execute(_UNTIL, given)).scalar()
+            return own, (await connection.execute(_UNTIL_CLIENT, given | {"client": client})).scalar()
+
+        return await self._db.query(work)
 
     async def holding(self, site: str, now: float) -> Sequence[Block]:
         """The blocks that hold now, newest first."""

@@ -41,7 +41,16 @@ _OF = Prepared(
 
 
 _AFTER = Prepared(
-    select(_C.id, _C.site, _C.conversation, conversations.c.visitor, _C.agent, _C.before)
+    select(
+        _C.id,
+        _C.site,
+        _C.conversation,
+        conversations.c.visitor,
+        conversations.c.client,
+        _C.kind,
+        _C.agent,
+        _C.before,
+    )
     .outerjoin_from(desk_log, conversations, conversations.c.id == _C.conversation)
     .where(_C.id > bindparam("after"))
     .order_by(_C.id)
@@ -83,12 +92,14 @@ class LogLine:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """Whom a line concerns."""
+    """Whom a line concerns. `client` is the client network of the conversation's last message."""
 
     id: int
     site: str
     conversation: str | None
     visitor: str | None
+    client: str | None
+    kind: Kind
     agent: str | None
     before: str | None
 

@@ -168,8 +168,11 @@ class Forgetting:
         return found.plus(await self._work(lambda tx: _notices(tx, person, done), done))
 
     async def forget_talks(self, site: str, visitor: str, now: float) -> Forgot:
-        """Delete the visitor's conversations with all that was written, and nothing else of it."""
-        return await self._talks(site, visitor, _Done(False, now))
+        """Delete the visitor's conversations with all that was written in them, links of agents too, and
+        nothing else of it."""
+        person, done = Person(site, (visitor,)), _Done(False, now)
+        found = await self._talks(site, visitor, done)
+        return found.plus(await self._work(partial(_offers, person, visitor, done), done))
 
     async def settle(self, now: float) -> Forgot:
         """Take out the click ids of forgotten visitors that were kept to be reported, where

@@ -125,10 +125,10 @@ async def test_a_link_leads_nowhere_else(shop: Shop, page: str) -> None:
 def test_no_text_leads_to_another_host(text: str) -> None:
     from urllib.parse import urljoin, urlsplit
 
-    from clew.service.offers import shop_page
+    from clew.service.offers import offered_page
 
     try:
-        page = shop_page(_runtime(), text, NOW)
+        page = offered_page(_runtime(), text, "", NOW)
     except OfferError:
         return
     assert urlsplit(urljoin("https://shop.test/-/clew/o/x", page)).netloc == "shop.test"
@@ -378,3 +378,17 @@ async def test_a_person_who_is_forgotten_is_in_no_offer(shop: Shop) -> None:
     found = await now(shop, offer)
     assert (found.visitor, found.conversation, found.label, found.page) == (None, None, "", "/")
     assert found.order == "1001"
+
+
+async def test_a_visitor_who_deletes_its_conversation_is_in_no_offer(shop: Shop) -> None:
+    offer = await sent(shop, await talk(shop), page="/for-ada", label="For Ada", cart="4711:2")
+    other = await sent(shop, await talk(shop, "ben"), "ben")
+    await click(shop, offer)
+    await shop.record(order(), "ada")
+    assert await shop.service.own_talk.forget(shop.service.sites["shop"], "ada", None)
+    found = await now(shop, offer)
+    assert (found.visitor, found.conversation, found.label, found.page, found.cart) == (
+        *(None, None, "", "/", None),
+    )
+    assert found.order == "1001"
+    assert (await now(shop, other)).label == "The green mug"

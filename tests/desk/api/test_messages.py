@@ -1,5 +1,6 @@
 """The visitor's side of the conversation over HTTP."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -10,6 +11,7 @@ import httpx2
 import pytest
 import pytest_asyncio
 from clew import templates
+from clew.chat.hub import presence_topic
 from clew.desk.files import offered
 from clew.settings.model import Site
 from clew.stores.ledger.connection import executing
@@ -26,6 +28,8 @@ async def desk(tmp_path: Path) -> AsyncIterator[DeskServer]:
         yield built
 
 
+SECOND = "ffffgggghhhhiiiijjjjkkkk33"
+HOME = {"host": "shop.test", "x-test-client": "203.0.113.7"}
 OFFERED = offered(Site(name="shop"))
 NOTHING = {"messages": [], "state": "none", "seen": 0, "online": False, "blocked": False, "files": OFFERED}
 
@@ -137,6 +141,42 @@ async def test_a_blocked_visitor_is_told_so_and_its_stream_as_well(desk: DeskSer
     assert refused.json()["reason"] == "blocked"
     desk.clock.ahead += 3601
     assert (await other.post("messages", json=body("again", client_id="widget-id-6"))).status_code == 201
+
+
+async def test_an_open_chat_hears_when_a_block_ends_by_itself_and_when_its_network_is_blocked(
+    desk: DeskServer,
+) -> None:
+    await desk.visitor(SECOND).post("messages", json=body())
+    talk, _ = await desk.conversations.visitor_messages("shop", SECOND)
+    assert talk is not None
+    async with asyncio.timeout(60), desk.served() as address, stream(desk, address, headers=HOME) as response:
+        told = events(response, state=True)
+        assert json.loads((await anext(told))["data"])["blocked"] is False
+        await desk.service.desk_work.block(talk, 1, network=True, by="bo", why="rude")
+        assert json.loads((await anext(told))["data"])["blocked"] is True
+        # A second before its end; what wakes the stream now is something else.
+        desk.clock.ahead += 3599
+        desk.service.hub.notify(presence_topic("shop"))
+        assert json.loads((await anext(told))["data"])["blocked"] is False
+    assert (await desk.visitor().post("messages", json=body("sorry"))).status_code == 201
+
+
+async def test_another_workers_block_of_a_network_reaches_the_chats_of_it(
+    tmp_path: Path, ledger_address: str
+) -> None:
+    desk, other = (DeskServer(tmp_path, ledger=ledger_address) for _ in range(2))
+    async with AsyncExitStack() as running, asyncio.timeout(60):
+        for one in (desk, other):
+            await one.service.start()
+            running.push_async_callback(one.service.stop)
+        await other.visitor(SECOND).post("messages", json=body())
+        talk, _ = await other.conversations.visitor_messages("shop", SECOND)
+        assert talk is not None
+        async with desk.served() as address, stream(desk, address, headers=HOME) as response:
+            told = events(response, state=True)
+            assert json.loads((await anext(told))["data"])["blocked"] is False
+            await other.service.desk_work.block(talk, 1, network=True, by="bo", why="rude")
+            assert json.loads((await anext(told))["data"])["blocked"] is True
 
 
 async def test_a_closed_conversation_is_shown_as_closed_and_reopened_by_a_message(desk: DeskServer) -> None:

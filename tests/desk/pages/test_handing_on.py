@@ -5,6 +5,7 @@ from pathlib import Path
 
 import httpx2
 import pytest_asyncio
+from clew.chat.model import Sender
 from clew.stores.ledger.audit import WantedLines
 from desks import VISITOR, DeskServer, desk_server, hidden
 
@@ -137,6 +138,17 @@ async def test_a_visitor_is_blocked_for_a_time_and_a_lead_ends_it(desk: DeskServ
         ("lea", "visitor.unblocked", number),
         ("anna", "visitor.blocked", talk),
     ]
+
+
+async def test_a_blocked_network_is_shown_at_its_visitors_and_others_of_it(desk: DeskServer) -> None:
+    anna = await desk.agent("anna")
+    talk = await desk.says("spam", sender=Sender(client="aa"))
+    other = await desk.says("more", "ffffgggghhhhiiiijjjjkkkk33", sender=Sender(client="aa"))
+    elsewhere = await desk.says("hello", "eeeegggghhhhiiiijjjjkkkk44", sender=Sender(client="bb"))
+    await post(anna, f"conversations/{talk}/block", hours="24", network="1")
+    words = "The network from which the visitor wrote is blocked until"
+    assert [words in await page_of(anna, one) for one in (talk, other, elsewhere)] == [True, True, False]
+    assert "The visitor is blocked until" not in await page_of(anna, other)
 
 
 async def test_an_owner_says_what_a_person_takes(desk: DeskServer) -> None:

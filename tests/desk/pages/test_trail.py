@@ -7,11 +7,16 @@ from clew.referral.masking import Masking
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import TITLE_LENGTH, CartSeen, Invited, Page, Touched, Viewed, Visitor, changed
 from clew.service.conversations import partner_of
+from clew.settings.hosts import is_among
 from hypothesis import given
 from hypothesis import strategies as st
 
 NOW = 1_700_000_000.0
 HOSTS = frozenset({"shop.test", "127.0.0.1:8000"})
+
+
+def own(host: str) -> bool:
+    return is_among(host, HOSTS)
 
 
 def view(visitor: Visitor, at: float, url: str, title: str = "") -> Visitor:
@@ -26,7 +31,7 @@ def test_time_on_each_page_is_the_time_to_the_next_and_the_last_runs() -> None:
     visitor = view(Visitor("v"), NOW - 300, "http://shop.test/a", "A")
     visitor = view(visitor, NOW - 200, "http://shop.test/b", "B")
     visitor = msgspec.structs.replace(visitor, seen_at=NOW - 10)
-    (visit,) = summary(visitor, HOSTS, NOW).trail
+    (visit,) = summary(visitor, own, NOW).trail
     assert [(s.name, s.seconds, s.now) for s in visit.steps] == [("B", 190, True), ("A", 100, False)]
     assert (visit.at, visit.seconds) == (NOW - 300, 290)
 
@@ -35,15 +40,15 @@ def test_visits_are_apart_by_half_an_hour_and_the_last_page_of_an_old_one_has_no
     visitor = view(Visitor("v"), NOW - 9000, "http://shop.test/a")
     visitor = view(visitor, NOW - 8000, "http://shop.test/b")
     visitor = view(visitor, NOW - 60, "http://shop.test/c")
-    found = summary(visitor, HOSTS, NOW)
+    found = summary(visitor, own, NOW)
     assert [[s.seconds for s in visit.steps] for visit in found.trail] == [[0], [None, 1000]]
     assert (found.visits, found.pages, found.visit_at) == (2, 1, NOW - 60)
 
 
 def test_a_visitor_without_activity_for_a_minute_is_offline() -> None:
     visitor = one("http://shop.test/")
-    assert summary(visitor, HOSTS, NOW + 59).live
-    gone = summary(visitor, HOSTS, NOW + 60)
+    assert summary(visitor, own, NOW + 59).live
+    gone = summary(visitor, own, NOW + 60)
     assert not gone.live
     assert gone.page is not None
     assert not gone.page.now
@@ -68,7 +73,7 @@ def test_a_visitor_without_activity_for_a_minute_is_offline() -> None:
     ],
 )
 def test_an_address_that_does_not_lead_to_the_shop_is_text(url: str) -> None:
-    page = summary(one(url), HOSTS, NOW).page
+    page = summary(one(url), own, NOW).page
     assert page is not None
     assert page.path.isprintable()
 
@@ -76,14 +81,14 @@ def test_an_address_that_does_not_lead_to_the_shop_is_text(url: str) -> None:
 @pytest.mark.parametrize("url", ["http://shop.test/a?b=c", "https://SHOP.test/", "http://127.0.0.1:8000/x"])
 def test_a_page_of_the_shop_is_text_without_its_query(url: str) -> None:
     """field E2: no address of a visitor is a link, and no query is shown"""
-    page = summary(one(url), HOSTS, NOW).page
+    page = summary(one(url), own, NOW).page
     assert page is not None
     assert page.path in ("/a", "/", "/x")
 
 
 def test_a_secret_in_a_pages_path_is_not_shown() -> None:
     """field C6, E10"""
-    page = summary(one(Masking().stored("http://shop.test/reset/SECRET?x=SECRET#SECRET")), HOSTS, NOW).page
+    page = summary(one(Masking().stored("http://shop.test/reset/SECRET?x=SECRET#SECRET")), own, NOW).page
     assert page is not None
     assert page.path == "/reset/…"
 
@@ -92,7 +97,7 @@ def test_a_suspicious_arrival_says_why_and_names_no_partner() -> None:
     """field E11"""
     click = Click("", "ref", "7", "blog")
     visitor = changed(None, "v", [Touched(Touch(int(NOW), (click,), doubt="inside"))], NOW)
-    (arrival,) = summary(visitor, HOSTS, NOW).arrivals
+    (arrival,) = summary(visitor, own, NOW).arrivals
     assert arrival.doubt == "it was made on one of the shop's own pages"
     assert partner_of(visitor) is None
 
@@ -100,17 +105,17 @@ def test_a_suspicious_arrival_says_why_and_names_no_partner() -> None:
 def test_a_visitor_with_only_a_landing_has_no_visit_since_1970() -> None:
     """field G3"""
     visitor = changed(None, "v", [Touched(Touch(int(NOW), landing="/"))], NOW)
-    assert summary(visitor, HOSTS, NOW).visit_at == NOW
+    assert summary(visitor, own, NOW).visit_at == NOW
 
 
 def test_a_path_is_shown_as_people_read_it() -> None:
-    page = summary(one("http://shop.test/b%C3%BCcher/?q=gr%C3%BCn"), HOSTS, NOW).page
+    page = summary(one("http://shop.test/b%C3%BCcher/?q=gr%C3%BCn"), own, NOW).page
     assert page is not None
     assert page.path == "/bücher/"
 
 
 def test_titles_are_one_bounded_line_that_cannot_turn_its_direction() -> None:
-    page = summary(one("http://shop.test/", "a\n\x00b\u202ec " + "x" * 1000), HOSTS, NOW).page
+    page = summary(one("http://shop.test/", "a\n\x00b\u202ec " + "x" * 1000), own, NOW).page
     assert page is not None
     assert page.name.startswith("a \ufffdb\ufffdc x")
     assert len(page.name) == TITLE_LENGTH
@@ -131,7 +136,7 @@ def test_titles_are_one_bounded_line_that_cannot_turn_its_direction() -> None:
     ],
 )
 def test_the_shops_own_search_is_named(query: str, word: str | None) -> None:
-    found = summary(one(f"http://shop.test/search?{query}"), HOSTS, NOW)
+    found = summary(one(f"http://shop.test/search?{query}"), own, NOW)
     assert found.words == ((word,) if word else ())
 
 
@@ -156,26 +161,26 @@ def arrived(**touch: object) -> Visitor:
 def test_the_search_word_is_read_from_the_referrer_or_said_to_be_withheld(
     referrer: str, word: str | None, silent: str | None
 ) -> None:
-    (arrival,) = summary(arrived(referrer=referrer), HOSTS, NOW).arrivals
+    (arrival,) = summary(arrived(referrer=referrer), own, NOW).arrivals
     assert (arrival.word, arrival.silent) == (word, silent)
 
 
 def test_the_campaigns_keyword_has_precedence_over_the_referrers() -> None:
     visitor = arrived(campaign={"utm_term": "krimi", "utm_source": "g"}, referrer="https://google.com/?q=x")
-    (arrival,) = summary(visitor, HOSTS, NOW).arrivals
+    (arrival,) = summary(visitor, own, NOW).arrivals
     assert arrival.word == "krimi"
     assert arrival.campaign == (("Source", "g"),)
 
 
 def test_a_referrer_is_shown_as_its_host_without_user_names() -> None:
-    (arrival,) = summary(arrived(referrer="https://google.com@evil.test/x"), HOSTS, NOW).arrivals
+    (arrival,) = summary(arrived(referrer="https://google.com@evil.test/x"), own, NOW).arrivals
     assert arrival.referrer == "evil.test"
 
 
 def test_clicks_name_network_partner_and_the_id_as_text() -> None:
     click = Click("awin", "awc", "1_2_\udcff", "blog-anna")
     visitor = arrived(clicks=(click,))
-    (line,) = summary(visitor, HOSTS, NOW).arrivals[0].clicks
+    (line,) = summary(visitor, own, NOW).arrivals[0].clicks
     assert (line.network, line.partner, line.param, line.value) == ("awin", "blog-anna", "awc", "1_2_\ufffd")
     assert partner_of(visitor) == "blog-anna"
 
@@ -193,7 +198,7 @@ def test_cart_and_invites_are_listed() -> None:
     for what in ("seen", "accepted"):
         visitor = changed(visitor, "v", [Invited("after-wait", what)], NOW)
     visitor = changed(visitor, "v", [Invited("other", "seen")], NOW)
-    found = summary(visitor, HOSTS, NOW)
+    found = summary(visitor, own, NOW)
     assert found.cart == (("Value", "129.90 EUR"), ("Items", "3"))
     assert found.invites == (("after-wait", "accepted"), ("other", "seen"))
 
@@ -209,7 +214,7 @@ def test_no_browser_input_causes_a_fault(
     visitor = arrived(referrer=referrer, campaign=campaign)
     for number, (at, url, title) in enumerate(sorted(pages)):
         visitor = changed(visitor, "v", [Viewed(Page(str(number), at, url, title))], at)
-    found = summary(visitor, HOSTS, NOW)
+    found = summary(visitor, own, NOW)
     for visit in found.trail:
         for step in visit.steps:
             step.name.encode()
