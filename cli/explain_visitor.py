@@ -1,6 +1,7 @@
 """`clew explain visitor`: why each rule acts or does not act for a visitor."""
 
 import asyncio
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -10,10 +11,10 @@ from rich.markup import escape
 
 from ..referral.masking import HIDDEN, Masking, masked_path, short
 from ..rules.ruleset import Explanation
-from ..service.facts import PageNow
+from ..service.facts import AgentLoad, PageNow
 from ..service.service import Service
 from ..service.site import SiteRuntime
-from ..settings.model import Settings
+from ..settings.model import Chat, Settings
 from .check import load_or_exit
 from .ledger import UNUSABLE, description, fail, require_stores
 from .terminal import open_console
@@ -52,18 +53,20 @@ def visitor_command(
     """Show for each rule whether it would act for a visitor now, and if not, which condition is false."""
     settings = load_or_exit(config)
     try:
-        runtime, found = asyncio.run(_explain(settings, site, visitor, url, seconds, language))
+        runtime, found, load = asyncio.run(_explain(settings, site, visitor, url, seconds, language))
     except _NotFoundError as error:
         console.print(f"[red]{escape(str(error))}[/red]")
         raise typer.Exit(1) from None
     except UNUSABLE as error:
         fail(description(error))
     _show(found, runtime.masking)
+    if load is not None:
+        console.print(agents_line(load, runtime.settings.chat), style="bright_black")
 
 
 async def _explain(
     settings: Settings, name: str | None, visitor: str, url: str, seconds: int, language: str
-) -> tuple[SiteRuntime, Explanation]:
+) -> tuple[SiteRuntime, Explanation, AgentLoad | None]:
     service = Service(settings)
     site = _site(service, name, url)
     page = PageNow("explain", _address(site, url), "", language, seconds)
@@ -71,11 +74,12 @@ async def _explain(
     await service.open()
     try:
         found = await service.decisions.explain(site, await _visitor_id(service, site, visitor), page)
+        load = service.agents.of(site.name, service.clock.now())
     finally:
         await service.close()
     if found is None:
         raise _NotFoundError(f"no visitor {visitor!r} is known at {site.name}")
-    return site, found
+    return site, found, load
 
 
 def _site(service: Service, name: str | None, url: str) -> SiteRuntime:
@@ -134,6 +138,24 @@ async def _visitor_id(service: Service, site: SiteRuntime, given: str) -> str:
         listed = ", ".join(found[:LISTED]) + (" and others" if len(found) > LISTED else "")
         raise _NotFoundError(f"several visitors end in {given!r}: {listed}")
     return found[0] if found else given
+
+
+def agents_line(load: AgentLoad, chat: Chat) -> str:
+    """How busy the agents are, and the gate that rules ask for by `agents.busy`."""
+    if not load.known:
+        return "Agents: it is not known who is there, so agents.busy is unknown"
+    queue = f", {load.queue} in the queue" if load.queue else ""
+    if load.load is None:
+        return f"Agents: nobody is there, so agents.busy is true{queue}"
+    taken = f"{load.talks} of {load.places} places taken, load {load.load:.2f}{queue}"
+    state = "busy" if load.gate.busy else "not busy"
+    since = "" if load.gate.since is None else f" since {_moment(load.gate.since)} UTC"
+    ends = f"free below {chat.free_below:g}" if load.gate.busy else f"busy above {chat.busy_above:g}"
+    return f"Agents: {taken}; {state}{since} ({ends})"
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _shown(name: str, value: Any, masking: Masking) -> str:

@@ -31,6 +31,7 @@ EVENTS: Mapping[str, str] = {
     "conversation_rated": "a visitor rated its conversation",
     "assigned": "a conversation was given to an agent, handed on, or taken from one who has gone",
     "talk_waits": "a conversation waits for minutes, because nobody who could take it has a place free",
+    "load_gate": "the agents of a site have no time for more conversations, or have time again",
     "presence": "an agent is available, away or at the end of a shift",
     "blocked": "a visitor may not write for a time, or may again, and by whom",
     "message": "a message was written in a conversation",

@@ -69,6 +69,10 @@ TALK_EVENTS: Final[Mapping[str, str]] = {
 PRESENCE_EVENTS: Final[Mapping[str, str]] = {
     "agent.presence": "An agent is available, away or at the end of a shift (`leaving`).",
 }
+LOAD_EVENTS: Final[Mapping[str, str]] = {
+    "agents.busy": "The agents of a site have no time for more conversations.",
+    "agents.free": "They have time again.",
+}
 CALLBACK_EVENTS: Final[Mapping[str, str]] = {
     "callback.asked": "A visitor wants to be called.",
     "callback.missed": "The visitor was called, and not reached.",
@@ -88,6 +92,7 @@ TYPES: Final[Mapping[str, str]] = {
     **CALLBACK_EVENTS,
     **TALK_EVENTS,
     **PRESENCE_EVENTS,
+    **LOAD_EVENTS,
     TEST: "`clew webhooks test` was called.",
 }
 KINDS: Final = (
@@ -192,6 +197,10 @@ def _talk_event(name: str, site: str, row: Mapping[str, Any], personal: bool) ->
     if row["kind"] == "presence":
         data = {"site": site, "agent": row["agent"], "presence": row["why"]}
         return Event(name, "agent.presence", str(row["at"]), data)
+    if row["kind"] == "load":
+        talks, _, places = str(row["internal"]).partition("/")
+        data = {"site": site, "talks": int(talks), "places": int(places)}
+        return Event(name, f"agents.{row['why']}", str(row["at"]), data)
     word = "noted" if row["kind"] == "note" else row["kind"]
     data = {"site": site, **{key: row[key] for key in _TALK}}
     if personal:

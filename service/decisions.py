@@ -30,7 +30,7 @@ from .attribution import Attribution
 from .clock import Clock
 from .consent_watch import ConsentWatch
 from .effects import JoinVisitor
-from .facts import AgentLoad, PageNow, gather
+from .facts import PageNow, gather
 from .forgetting import Forgetter
 from .handing import Handing, joined, may_join
 from .limits import LimitedError
@@ -253,6 +253,7 @@ class Decisions:
         facts = gather(site, visitor, ask.page, load, now, site.rules.facts)
         decision = site.rules.decide(facts, _refuses(site, visitor, ask.page.url, now))
         action = site.answers.action(decision.rule)
+        here = self._agents.is_here(site.name, now, visitor=visitor.id)
         self._events.emit(
             "decision",
             site=site.name,
@@ -269,8 +270,8 @@ class Decisions:
             retry_after=_again(site, decision.retry_after, now),
             conversation=visitor.talk is not None and visitor.talk.open,
             unread=visitor.unread,
-            online=load is not None and load.online > 0,
-            back=_back(site, load, now),
+            online=here,
+            back=None if here else site.hours.opens_at(now),
             order=_wanted(site, visitor, ask.page.url),
             consent=_told(view.known, ask.consent, now) if site.asks_consent else None,
             carry=_carry(site, view.known),
@@ -299,7 +300,7 @@ class Decisions:
         """The answer to a client over the limit: the widget without rules, and `retry_after` of at least
         `wait` seconds. Reads and stores nothing."""
         now = self._clock.now()
-        load = self._agents.of(site.name, now)
+        here = self._agents.is_here(site.name, now)
         body = site.answers.body(
             None,
             site.answers.language(page.language, page.accepted),
@@ -307,8 +308,8 @@ class Decisions:
             retry_after=max(RETRY_AFTER_LEAST, math.ceil(wait)),
             conversation=False,
             unread=0,
-            online=load is not None and load.online > 0,
-            back=_back(site, load, now),
+            online=here,
+            back=None if here else site.hours.opens_at(now),
         )
         return Answer(site.answers.action(None), body, [])
 
@@ -322,11 +323,6 @@ class Decisions:
         now = self._clock.now()
         facts = gather(site, visitor, page, self._agents.of(site.name, now), now)
         return site.rules.explain(facts, _refuses(site, visitor, page.url, now))
-
-
-def _back(site: SiteRuntime, load: AgentLoad | None, now: float) -> float | None:
-    """When the office hours begin, if nobody is there before."""
-    return site.hours.opens_at(now) if load is None or not load.online else None
 
 
 def _again(site: SiteRuntime, retry_after: float | None, now: float) -> float | None:

@@ -124,11 +124,27 @@ class DeskWork:
                     self._tired.pop(site, None)
         waits = [site for site in await books.waits() if self._assigns(site)]
         self._agents.tell({*waits, *self._hub.present_sites()}, now)
+        await self._judge(now)
         late = self._clock.monotonic()
         self._tired = {site: until for site, until in self._tired.items() if until > late}
         for site in waits:
             if site not in self._tired:
                 await self.assign(site)
+
+    async def _judge(self, now: float) -> None:
+        """Close or open the sites' gates by the load of their agents."""
+        for flip in await self._agents.judge(now):
+            load = flip.load
+            numbers = {"talks": load.talks, "places": load.places, "queue": load.queue}
+            self._events.emit(
+                "load_gate",
+                site=flip.site,
+                busy=flip.gate.busy,
+                load=round(load.talks / load.places, 2),
+                online=load.online,
+                **numbers,
+            )
+            self._hub.notify(desk_topic(flip.site))
 
     def _assigns(self, site: str) -> bool:
         found = self._site(site)

@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from msgspec import Struct
 
+from ..chat.load import Gate
 from ..credit.attribution import earning
 from ..credit.channels import channel_of
 from ..referral.assistants import assistant_of
@@ -27,20 +28,40 @@ CAMPAIGN = {
 
 
 class AgentLoad(Struct, frozen=True):
-    """The agents of a site: how many have a desk open and take conversations, how many conversations there
-    are, and how many a provider's chat has online, None if that is not known. `own` is how many of those at
-    the desk have their own number of conversations, `places` how many that is together."""
+    """The agents of a site: how many have a desk open and take conversations, and how many a provider's chat
+    has online, None if that is not known. `known` is whether it is known at all who is there. `talks` are the
+    conversations that take one of their `places`, `queue` those that wait for an agent, the first of them
+    since `waiting_since`. The `gate` is closed while they are busy."""
 
     desk: int = 0
-    conversations: int = 0
     elsewhere: int | None = None
-    own: int = 0
+    known: bool = True
+    talks: int = 0
     places: int = 0
+    queue: int = 0
+    waiting_since: float | None = None
+    gate: Gate = Gate()
 
     @property
     def online(self) -> int:
         """How many are there, wherever."""
         return self.desk + (self.elsewhere or 0)
+
+    @property
+    def load(self) -> float | None:
+        """The part of the places that is taken; None where nobody is there."""
+        return self.talks / self.places if self.places else None
+
+    @property
+    def free(self) -> int:
+        """How many more conversations they can handle."""
+        return max(0, self.places - self.talks)
+
+    @property
+    def busy(self) -> bool | None:
+        """Whether they have no time for more: the gate is closed, or nobody is there. None if that is not
+        known."""
+        return (self.gate.busy or not self.places) if self.known else None
 
 
 class PageNow(Struct, frozen=True):
@@ -190,15 +211,12 @@ def _clock(inputs: _Inputs) -> dict[str, Any]:
 
 def _agents(inputs: _Inputs) -> dict[str, Any]:
     load = inputs.load
-    provided = inputs.site.settings.chat.provider is not None
     facts: dict[str, Any] = {"open": inputs.site.hours.open_at(inputs.now)}
-    if load is None or (provided and load.elsewhere is None and not load.desk):
+    if load is None or not load.known:
         return facts
-    facts["online"] = load.online
-    places = load.places + (load.online - load.own) * inputs.site.settings.chat.per_agent
-    facts["free"] = max(0, places - load.conversations)
-    if places:
-        facts["load"] = load.conversations / places
+    facts |= {"online": load.online, "free": load.free, "queue": load.queue, "busy": load.busy}
+    if load.load is not None:
+        facts["load"] = load.load
     return facts
 
 

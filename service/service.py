@@ -158,7 +158,7 @@ class Service:
         """Create what keeps the processes, the ledger and the visit store in sync."""
         self.presence = Presence(self.hub, self.ledger, self.clock.now, self.tasks.later)
         self.signs = Signs(self.hub, self.visits, self.clock.monotonic, self._signs_failed)
-        self.agents = AgentLoads(self.ledger, self.clock)
+        self.agents = AgentLoads(self.ledger, self.clock, lambda: self.sites.table.by_name)
         self.desk_work = DeskWork(
             *(self.ledger, self.agents, self.hub, self.events, self.clock),
             lambda name: self.sites.table.by_name.get(name),

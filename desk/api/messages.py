@@ -104,7 +104,7 @@ async def _read(request: Request, at: RequestContext) -> Response:
 def _online(at: RequestContext, conversation: Conversation | None) -> bool:
     """Whether somebody is there who answers this visitor."""
     agent = conversation.agent if conversation is not None and conversation.state == "open" else None
-    return at.service.agents.is_here(at.site.name, at.service.clock.now(), agent)
+    return at.service.agents.is_here(at.site.name, at.service.clock.now(), agent=agent)
 
 
 async def _blocked_until(at: RequestContext, visitor: str) -> float | None:

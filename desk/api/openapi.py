@@ -18,6 +18,7 @@ from ...postbacks.outgoing import (
     COMMISSION_EVENTS,
     CREDIT_EVENTS,
     HOLD_EVENTS,
+    LOAD_EVENTS,
     OFFER_EVENTS,
     ORDER_EVENTS,
     PAYOUT_EVENTS,
@@ -43,6 +44,7 @@ _EVENTS: Mapping[str, type[BaseModel]] = {
     **dict.fromkeys(CALLBACK_EVENTS, schemas.CallbackEvent),
     **dict.fromkeys(TALK_EVENTS, schemas.TalkEvent),
     **dict.fromkeys(PRESENCE_EVENTS, schemas.PresenceEvent),
+    **dict.fromkeys(LOAD_EVENTS, schemas.LoadEvent),
     TEST: schemas.TestEvent,
 }
 _TEMPLATE = "#/components/schemas/{model}"

@@ -327,6 +327,14 @@ class PresenceEvent(Shape):
     presence: str = Field(description="available, away or leaving.")
 
 
+class LoadEvent(Shape):
+    """`data` of agents.busy and agents.free."""
+
+    site: str
+    talks: int = Field(description="Conversations that took a place then.")
+    places: int = Field(description="How many the agents could handle.")
+
+
 class CallbackEvent(Shape):
     """`data` of callback.…: a visitor who wants to be called; with `personal` also visitor, phone, topic and
     agent."""

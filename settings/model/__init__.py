@@ -1,7 +1,7 @@
 """The models of all settings, which other rooms import from here. For loading and errors, see `load.py`."""
 
 from .base import LANGUAGES, Language, Model, PageType, mail_address, sender_parts
-from .chat import Callback, ChatAttribute, Hours, Rule
+from .chat import Callback, Chat, ChatAttribute, Hours, Rule
 from .credit import Credit, Lookback, Terms
 from .limits import Bound, Limits
 from .offers import Coupon, Offers
@@ -20,6 +20,7 @@ __all__ = [
     "Bound",
     "Callback",
     "Cart",
+    "Chat",
     "ChatAttribute",
     "Coupon",
     "Credit",

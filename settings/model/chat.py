@@ -2,9 +2,9 @@
 
 import re
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from .base import Language, Model, PageType, Sender, TimeZone
 
@@ -133,3 +133,14 @@ class Chat(Model):
     departments: list[Annotated[str, Field(pattern=DEPARTMENT)]] = Field([], max_length=50)
     widen_seconds: int = Field(60, ge=0, le=86400)
     idle_minutes: int = Field(15, ge=1, le=1440)
+    busy_above: float = Field(0.95, ge=0.1, le=5)
+    free_below: float = Field(0.8, ge=0.05, le=5)
+
+    @model_validator(mode="after")
+    def _gate_opens_below_where_it_closes(self) -> Self:
+        if self.free_below > self.busy_above:
+            raise ValueError(
+                f"free_below = {self.free_below} is above busy_above = {self.busy_above}: write a lower one, "
+                "below which the agents count as free again"
+            )
+        return self

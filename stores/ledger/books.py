@@ -24,6 +24,7 @@ from .forgetting import Forgetting
 from .history import Histories
 from .inbox import Inbox
 from .lists import Lists
+from .load import Load
 from .loose import Loose
 from .lost import Lost
 from .mails import Mails
@@ -77,6 +78,7 @@ class Ledger:
         self.canned = CannedAnswers(self.db)
         self.inbox = Inbox(self.db)
         self.lists = Lists(self.db)
+        self.load = Load(self.db)
         self.agents = Agents(self.db)
         self.audit = Audit(self.db)
         self.second_factors = SecondFactors(self.db)

@@ -26,6 +26,7 @@ Kind = Literal[
     "unblocked",
     "note",
     "presence",
+    "load",
 ]
 
 SHOWN: Final = 100

@@ -1,6 +1,6 @@
 """Lists and counts of a site's conversations."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, bindparam, func, select
@@ -118,16 +118,6 @@ class Inbox:
         async with self._db.read() as connection:
             count, waiting = (await connection.execute(both)).one()
         return int(count), int(waiting)
-
-    async def open_by_site(self) -> Mapping[str, int]:
-        """The number of open conversations of each site that has any."""
-        grouped = (
-            select(conversations.c.site, func.count())
-            .where(conversations.c.state == "open", OWN)
-            .group_by(conversations.c.site)
-        )
-        async with self._db.read() as connection:
-            return {row[0]: row[1] for row in (await connection.execute(grouped)).all()}
 
     async def version(self, site: str) -> str:
         """A short text that differs whenever the open conversations of the site do."""

@@ -454,7 +454,10 @@ conversations = Table(
     # Those that nobody has are few, and looked for again and again (`assignment.py`).
     Index("ix_conversations_queue", "site", "waiting_since", sqlite_where=_QUEUE, postgresql_where=_QUEUE),
     # The open ones of all sites are counted again and again; those that are closed are many times more.
-    Index("ix_conversations_state", "state", "site", "provider", "updated_at"),
+    Index(
+        "ix_conversations_state",
+        *("state", "site", "provider", "updated_at", "waiting_since", "agent"),
+    ),
 )
 
 # What is known of providers' chats beside their conversations, by kind: whether an agent is there ("agent"),
@@ -667,6 +670,16 @@ desk_agents = Table(
     Column("departments", JSON, nullable=False),
     Column("given_at", Float, nullable=False),  # when a conversation was last assigned to it
     Column("left_at", Float),  # when its last desk was closed
+)
+
+# Whether the agents of a site are busy: of those whose agents ever were.
+load_gates = Table(
+    "load_gates",
+    metadata,
+    Column("site", text_of(64), primary_key=True),
+    Column("busy", Boolean, nullable=False),
+    Column("since", Float, nullable=False),
+    Column("flips", Integer, nullable=False),  # counts the changes: of two processes one makes the next
 )
 
 # Append-only: what was done with a conversation, beside its messages, and with the presence of agents. Apart

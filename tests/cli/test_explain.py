@@ -1,13 +1,16 @@
 """field G3: `clew explain visitor` with what the desk shows, before and after a browser has shown a page."""
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from clew.chat.load import Gate
 from clew.cli import app
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import Change, Page, Touched, Viewed
+from clew.stores.ledger.books import Ledger
 from clew.stores.visits_sqlite import SqliteVisits
 from typer.testing import CliRunner, Result
 
@@ -131,3 +134,28 @@ def test_the_desks_short_id_is_enough_where_it_is_one_visitors(
         assert visitor in several.output
     assert "no visitor 'nope' is known at shop" in explained("nope", "--url", "/cart").output
     assert explained("%", "--url", "/cart").exit_code == 1
+
+
+def test_it_says_how_busy_the_agents_are_and_since_when(
+    config: Path, known: Callable[..., None], explained: Callable[..., Result]
+) -> None:
+    """seed E8: the gate is the ledger's, so that this process shows what the others have."""
+    known({ONE: [Viewed(Page("view-0001", NOW, "https://shop.example/", "Shop"), "en")]})
+    assert "Agents: nobody is there, so agents.busy is true\n" in explained(ONE, "--url", "/cart").output
+    now = time.time()
+
+    async def fill() -> None:
+        ledger = Ledger(f"sqlite:{config.parent / 'ledger.db'}")
+        await ledger.db.open()
+        await ledger.agents.add("anna", "correct horse battery", site=None, now=now)
+        await ledger.agents.seen("anna", now + 5)
+        for visitor in (ONE, OTHER):
+            given = {"client_id": "widget-id-1", "language": "en", "rule": None, "now": now}
+            await ledger.conversations.add_visitor_message("shop", visitor, "hello", **given)
+        await ledger.load.flip("shop", Gate(), NOW, "3/3")
+        await ledger.db.close()
+
+    asyncio.run(fill())
+    told = explained(ONE, "--url", "/cart").output
+    taken = "Agents: 2 of 3 places taken, load 0.67, 2 in the queue; "
+    assert f"{taken}busy since 2025-11-23 01:06:40 UTC (free below 0.8)\n" in told

@@ -125,7 +125,7 @@ async def test_a_ledger_that_fails_costs_its_facts_and_not_the_page(
         raise LedgerError("database disk image is malformed")
 
     monkeypatch.setattr(desk.service.ledger.conversations, "talk", fail)
-    monkeypatch.setattr(desk.service.ledger.inbox, "open_by_site", fail)
+    monkeypatch.setattr(desk.service.ledger.load, "active", fail)
     await desk.service.watch.begin()
     async with desk.visitor() as browser:
         answer = await browser.post("decide", json=VIEW)

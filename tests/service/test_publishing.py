@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
+from clew.chat.load import Gate
 from clew.desk.api.openapi import document
 from clew.orders.model import OrderSeen
 from clew.payouts.account import Verdict
@@ -128,7 +129,7 @@ async def test_what_agents_do_with_conversations_is_told_without_what_they_wrote
     tmp_path: Path, crm: Told
 ) -> None:
     """seed B20"""
-    async with opened(tmp_path, crm, events=["conversation.*", "agent.*"]) as shop:
+    async with opened(tmp_path, crm, events=["conversation.*", "agent.*", "agents.*"]) as shop:
         ledger = shop.service.ledger
         await ledger.agents.add("bo", "correct horse battery", site=None, now=shop.now)
         added = await ledger.conversations.add_visitor_message(
@@ -140,16 +141,18 @@ async def test_what_agents_do_with_conversations_is_told_without_what_they_wrote
         # Of an agent of all sites each site is told, and of other sites' conversations none.
         await ledger.desk_agents.set_presence("bo", "away", shop.now)
         await ledger.desk_log.note("other", talk, "elsewhere", by="bo", now=shop.now)
+        await ledger.load.flip("shop", Gate(), shop.now, "6/6")
         await ledger.conversations.close("shop", talk, shop.now, by="bo")
         async with telling(shop, 2):
-            await until_true(lambda: len(crm.events) == 5)
+            await until_true(lambda: len(crm.events) == 6)
         assert [one["type"] for one in crm.events] == [
             *("conversation.opened", "conversation.taken", "conversation.noted", "agent.presence"),
-            "conversation.closed",
+            *("agents.busy", "conversation.closed"),
         ]
-        opened_, taken, noted, presence, _ = (one["data"] for one in crm.events)
+        opened_, taken, noted, presence, busy, _ = (one["data"] for one in crm.events)
         assert (opened_["by"], taken["agent"], noted["by"]) == (None, "bo", "bo")
         assert presence == {"site": "shop", "agent": "bo", "presence": "away"}
+        assert busy == {"site": "shop", "talks": 6, "places": 6}
         assert "rude" not in json.dumps(crm.events)
         assert "a visitor" not in json.dumps(crm.events)
 

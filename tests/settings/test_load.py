@@ -244,6 +244,7 @@ WRONG = [
     ("[sites.widget]\ncolor = 'red'", "widget.color", 5, 'must be a colour such as "#1b5e9e"', ""),
     ("[sites.widget]\ndismissals = 0", "widget.dismissals", 5, "must be 1 or more", ""),
     ("[sites.chat]\nper_agent = 51", "chat.per_agent", 5, "must be 50 or less", ""),
+    ("[sites.chat]\nfree_below = 0.99", "chat", 4, None, ""),
     ("[sites.chat]\nper_agent = 1.5", "chat.per_agent", 5, "must be a whole number", ""),
     ("widget = { title = 5 }", "widget.title", 4, "must be a text or a table", "write it in quotes"),
     ("[sites.widget.title]\nxx = 'a'", "widget.title.xx", 5, "unknown key", None),

@@ -28,6 +28,7 @@ from clew.stores.ledger.exports import Exports, Wanted
 from clew.stores.ledger.forgetting import Forgetting, Person
 from clew.stores.ledger.inbox import Inbox
 from clew.stores.ledger.lists import Lists, WantedList
+from clew.stores.ledger.load import Load
 from clew.stores.ledger.loose import Loose
 from clew.stores.ledger.orders import Orders
 from clew.stores.ledger.outbox import Outbox
@@ -217,7 +218,7 @@ FOUND_BY_AN_INDEX: dict[str, Ask] = {
     "such talks that run": lambda db: ProviderTalks(db).running(NOW),
     "who is there": lambda db: ProviderTalks(db).present(NOW),
     "talk": lambda db: Conversations(db).talk("shop", "v"),
-    "open ones of all sites": lambda db: Inbox(db).open_by_site(),
+    "open ones of all sites": lambda db: Load(db).active(0.0),
     "talked": lambda db: Conversations(db).visitor_talked("shop", "v", 0, NOW),
     "messages": lambda db: Conversations(db).visitor_messages("shop", "v", 0),
     "inbox": lambda db: Inbox(db).page("shop"),

@@ -20,6 +20,7 @@ def upgrade() -> None:
     _agents()
     _desk()
     _desk_work()
+    _load()
     _partner_pages()
     _orders()
     _sightings()
@@ -65,7 +66,10 @@ def _conversations() -> None:
         sa.UniqueConstraint("site", "provider", "external", "visitor", name=op.f("uq_conversations_site")),
     )
     op.create_index(
-        "ix_conversations_state", "conversations", ["state", "site", "provider", "updated_at"], unique=False
+        "ix_conversations_state",
+        "conversations",
+        ["state", "site", "provider", "updated_at", "waiting_since", "agent"],
+        unique=False,
     )
     op.create_index(
         "ix_conversations_updated",
@@ -448,6 +452,18 @@ def _desk_work() -> None:
     op.create_index("ix_blocks_visitor", "blocks", ["site", "visitor", "until"], unique=False)
     op.create_index("ix_blocks_client", "blocks", ["site", "client", "until"], unique=False)
     op.create_index("ix_blocks_until", "blocks", ["site", "until"], unique=False)
+
+
+def _load() -> None:
+    """Whether the agents are busy."""
+    op.create_table(
+        "load_gates",
+        sa.Column("site", text_of(64), nullable=False),
+        sa.Column("busy", sa.Boolean(), nullable=False),
+        sa.Column("since", sa.Float(), nullable=False),
+        sa.Column("flips", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("site", name=op.f("pk_load_gates")),
+    )
 
 
 def _partner_pages() -> None:

@@ -345,7 +345,7 @@ async def test_the_page_hears_when_somebody_is_there_again(
     now += timedelta(seconds=30)
     answer = (await browser.post("decide", json=ask())).json()
     assert "back" not in answer
-    load = AgentLoad(desk=1)
+    load = AgentLoad(desk=1, places=3)
     monkeypatch.setattr(app.service.agents, "of", lambda site, at: load)
     now += timedelta(hours=10)
     answer = (await browser.post("decide", json=ask())).json()
