@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Kind = Literal["typing", "seen", "page"]
+Kind = Literal["typing", "seen", "page", "callbacks"]
 
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """A sign for the listeners of a topic. Of one `kind` and `about`, a conversation or an agent in it, only
-    the newest counts; `data` is what a stream sends."""
+    """A sign for the listeners of a topic. Of one `kind` and `about`, a conversation, an agent in it or a
+    callback, only the newest counts; `data` is what a stream sends."""
 
     topic: str
     kind: Kind

@@ -130,6 +130,9 @@ RULES: Final[Mapping[str, Rule]] = {
     "POST /callbacks/{id}": Rule(
         "agent", "note what became of a call", audit="callback.settled", kept=("state",)
     ),
+    "POST /callbacks/{id}/take": Rule(
+        "agent", "say that one calls", audit="callback.taken", kept=("over", "do")
+    ),
     "POST /callbacks/{id}/order": Rule(
         "agent", "record an order closed in a call", audit="order.recorded", kept=_SALE
     ),

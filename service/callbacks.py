@@ -8,15 +8,18 @@ import phonenumbers
 from phonenumbers import PhoneNumberType
 
 from ..chat.hours import OfficeHours
+from ..chat.hub import desk_topic
+from ..chat.signs import Sign
 from ..events.events import Events
 from ..orders.model import OrderSeen
 from ..referral.cookie import Known
 from ..settings.model import Callback as Terms
 from ..stores.ledger.books import Ledger
-from ..stores.ledger.callbacks import Callback, State
+from ..stores.ledger.callbacks import Callback, CallbacksFullError, State
+from ..stores.signs import Signs
 from .clock import Clock
 from .conversations import Conversations
-from .limits import Limits
+from .limits import LimitedError, Limits
 from .ordering.recording import Ordering, Recorded
 from .site import SiteRuntime
 
@@ -25,6 +28,8 @@ TOPIC: Final = 300
 SLOT: Final = 7200.0
 SLOTS: Final = 24
 SOONEST: Final = 900.0
+FULL_SECONDS: Final = 600.0
+"""When whoever finds too many others waiting may try again."""
 # Numbers that cost whoever calls them more than a call.
 _COSTLY: Final = frozenset(
     {PhoneNumberType.PREMIUM_RATE, PhoneNumberType.SHARED_COST, PhoneNumberType.PAGER, PhoneNumberType.UAN}
@@ -98,10 +103,12 @@ class CallbackDesk:
         ledger: Ledger,
         ordering: Ordering,
         conversations: Conversations,
+        signs: Signs,
         limits: Limits,
         events: Events,
         clock: Clock,
     ) -> None:
+        self._signs = signs
         self._ledger = ledger
         self._ordering = ordering
         self._conversations = conversations
@@ -122,25 +129,50 @@ class CallbackDesk:
         sender = await self._conversations.sender(site, known, client)
         now = self._clock.now()
         wished = [begin for begin, _ in slots(site.hours, now) if begin == wish.at]
-        found, new = await self._ledger.callbacks.add(
-            site.name,
-            known.visitor,
-            phone,
-            topic=wish.topic[:TOPIC],
-            language=wish.language,
-            wished_at=wished[0] if wished else None,
-            partner=sender.partner,
-            now=now,
-        )
-        self._conversations.changed(site.name)
+        try:
+            found, new = await self._ledger.callbacks.add(
+                site.name,
+                known.visitor,
+                phone,
+                topic=wish.topic[:TOPIC],
+                language=wish.language,
+                wished_at=wished[0] if wished else None,
+                partner=sender.partner,
+                now=now,
+                most=terms.waiting,
+            )
+        except CallbacksFullError:
+            self._events.notice("callbacks_full", site=site.name, key="callbacks", most=terms.waiting)
+            raise LimitedError("callbacks", "site", FULL_SECONDS) from None
+        self._changed(site.name, found.id)
         self._events.emit("callback", site=site.name, callback=found.id, state="open", new=new)
         return phone
 
     async def settle(self, site: str, number: int, state: State, agent: str) -> Callback | None:
-        """Note what became of a call; None if there is no such callback."""
+        """Note what became of a call; None if there is no such callback. Raises CallTakenError."""
         found = await self._ledger.callbacks.change(site, number, state, agent=agent, now=self._clock.now())
         self._told(site, found)
         return found
+
+    async def take(self, site: str, number: int, agent: str, over: str | None) -> Callback | None:
+        """Note that an agent calls, which the others see at once; None if there is nobody to be called.
+        Raises CallTakenError if another agent than `over` does so."""
+        found = await self._ledger.callbacks.take(site, number, agent, self._clock.now(), over=over)
+        if found is not None:
+            self._changed(site, number)
+            self._events.emit("callback", site=site, callback=number, state="taken", agent=agent)
+        return found
+
+    async def release(self, site: str, number: int, agent: str) -> None:
+        """Let others call."""
+        if await self._ledger.callbacks.release(site, number, agent):
+            self._changed(site, number)
+            self._events.emit("callback", site=site, callback=number, state="released", agent=agent)
+
+    def _changed(self, site: str, number: int) -> None:
+        # The sign reaches the desks of other processes, too.
+        self._signs.tell(Sign(desk_topic(site), "callbacks", str(number), {"callback": number}))
+        self._conversations.changed(site)
 
     async def order(self, site: SiteRuntime, found: Callback, order: OrderSeen, agent: str) -> Recorded:
         """Record an order that was closed in the call: its channel is `phone`."""
@@ -156,5 +188,5 @@ class CallbackDesk:
 
     def _told(self, site: str, found: Callback | None) -> None:
         if found is not None:
-            self._conversations.changed(site)
+            self._changed(site, found.id)
             self._events.emit("callback", site=site, callback=found.id, state=found.state, agent=found.agent)

@@ -17,6 +17,8 @@ from ..referral.cookie import Known
 from ..referral.masking import one_line
 from ..referral.visitor import Talk, Talked, Visitor
 from ..stores.ledger.books import Ledger
+from ..stores.ledger.connection import Connection
+from ..stores.ledger.conversations import Text
 from ..stores.talks import Talks
 from ..stores.visits import Visits
 from ..templates import text
@@ -189,16 +191,16 @@ class Conversations:
         self,
         site: SiteRuntime,
         conversation: str,
-        said: str,
+        said: Text,
         *,
         agent: str,
         client_id: str | None,
         over: str | None = None,
         extra: Extra | None = None,
     ) -> Added:
-        """Add an agent's answer and assign the conversation to the agent. Raises MessageError, and HeldError
-        if another agent than `over` has it."""
-        written = plain_text(said, site.settings.chat.message_length)
+        """Add an agent's answer and assign the conversation to the agent. Raises MessageError, HeldError if
+        another agent than `over` has it, and what `said` raises."""
+        written = _plain(said, site.settings.chat.message_length)
         added = await self._books.add_agent_message(
             *(site.name, conversation, written),
             agent=agent,
@@ -306,6 +308,16 @@ def plain_text(said: str, most: int) -> str:
     if len(plain) > most:
         raise MessageError(f"the message has {len(plain)} characters, at most {most} can be sent")
     return plain
+
+
+def _plain(said: Text, most: int) -> Text:
+    if isinstance(said, str):
+        return plain_text(said, most)
+
+    async def checked(tx: Connection) -> str:
+        return plain_text(await said(tx), most)
+
+    return checked
 
 
 def without_controls(said: str) -> str:

@@ -16,7 +16,7 @@ from ..referral.cookie import Known
 from ..settings.model import Files as FileSettings
 from ..settings.model import Site
 from ..stores.ledger.books import Ledger
-from ..stores.ledger.files import AT_ONCE, PART, File, new_file_id
+from ..stores.ledger.files import AT_ONCE, PART, File, FilesFullError, ManyFilesError, new_file_id
 from .clock import Clock
 from .conversations import Conversations, VisitorMessage
 from .limits import Limits
@@ -142,13 +142,13 @@ class Files:
         try:
             await self._require_room(site, upload.size, conversation)
             ready = await self._ready(site, upload)
+            name = safe_name(upload.name, ready.type)
+            file = File(new_file_id(), name, ready.type, ready.size, ready.width, ready.height)
+            await self._begin(site, file, conversation)
         except FileRefusedError as refused:
             fields = {"reason": refused.reason, "why": str(refused), "by": by}
             self._events.emit("file_refused", site=site.name, **fields)
             raise
-        name = safe_name(upload.name, ready.type)
-        file = File(new_file_id(), name, ready.type, ready.size, ready.width, ready.height)
-        await self._books.begin(site.name, file, self._clock.now())
         try:
             for number, part in enumerate(ready.parts):
                 await self._books.add_part(file.id, number, part)
@@ -158,13 +158,28 @@ class Files:
         return file
 
     async def _require_room(self, site: SiteRuntime, size: int, conversation: str | None) -> None:
-        settings = site.settings.files
-        if conversation is not None and await self._books.count(conversation) >= settings.per_conversation:
-            raise FileRefusedError("many", f"a conversation has at most {settings.per_conversation} files")
-        most = settings.total_megabytes * MEGABYTE
-        if await self._books.kept(site.name) + size > most:
-            self._events.notice("files_full", site=site.name, key="files", most=settings.total_megabytes)
-            raise FileRefusedError("full", "there is no room for more files now")
+        """Before the work with it; `_begin` decides."""
+        if conversation is not None and await self._books.count(conversation) >= _most(site):
+            raise self._many(site)
+        if await self._books.kept(site.name) + size > _room(site):
+            raise self._full(site)
+
+    async def _begin(self, site: SiteRuntime, file: File, conversation: str | None) -> None:
+        now, room, most = self._clock.now(), _room(site), _most(site)
+        try:
+            await self._books.begin(site.name, file, now, room=room, conversation=conversation, most=most)
+        except ManyFilesError:
+            raise self._many(site) from None
+        except FilesFullError:
+            raise self._full(site) from None
+
+    def _many(self, site: SiteRuntime) -> FileRefusedError:
+        return FileRefusedError("many", f"a conversation has at most {_most(site)} files")
+
+    def _full(self, site: SiteRuntime) -> FileRefusedError:
+        most = site.settings.files.total_megabytes
+        self._events.notice("files_full", site=site.name, key="files", most=most)
+        return FileRefusedError("full", "there is no room for more files now")
 
     async def _ready(self, site: SiteRuntime, upload: Upload) -> _Ready:
         settings = site.settings.files
@@ -210,6 +225,14 @@ class Files:
         made = json.loads(head)
         parts = (data[at : at + PART] for at in range(0, len(data), PART))
         return _Ready(made["type"], len(data), parts, made["width"], made["height"])
+
+
+def _most(site: SiteRuntime) -> int:
+    return site.settings.files.per_conversation
+
+
+def _room(site: SiteRuntime) -> int:
+    return site.settings.files.total_megabytes * MEGABYTE
 
 
 def _parts(file: IO[bytes]) -> Iterator[bytes]:

@@ -17,8 +17,9 @@ from ..orders.checks import checked_text
 from ..orders.model import OrderError
 from ..settings.model import Coupon, Site
 from ..stores.ledger.books import Ledger
+from ..stores.ledger.connection import Connection
 from ..stores.ledger.conversations import HeldError
-from ..stores.ledger.offers import NewOffer, NoCodeError, Offer, TooManyError
+from ..stores.ledger.offers import NewOffer, NoCodeError, Offer, TooManyError, add
 from .clock import Clock
 from .conversations import Conversations
 from .shop_pages import PAGE_LENGTH, NoShopPageError, shop_page
@@ -94,24 +95,36 @@ class OfferDesk:
             made_at=now,
             expires_at=now + settings.hours * 3600,
         )
+
+        async def offered(tx: Connection) -> str:
+            given = await add(tx, new)
+            shown = f" ({given})" if given and settings.coupon_url is None else ""
+            return f"{label}{shown}\n{wanted.origin}{site.prefix}o/{new.code}"
+
         try:
-            offer = await self._ledger.offers.make(new)
+            added = await self._conversations.agent_says(
+                *(site, conversation, offered),
+                agent=agent,
+                client_id=None if wanted.client_id is None else f"offer-{wanted.client_id}",
+            )
         except NoCodeError:
             name = new.coupon or ""
             self._events.notice("coupons_out", site=site.name, key=name, coupon=name)
             raise OfferError(f"coupon: no code of {name} is left; a lead adds some under “Coupons”") from None
         except TooManyError:
             raise OfferError("this conversation has as many offers as there may be") from None
-        link = f"{wanted.origin}{site.prefix}o/{offer.code}"
-        shown = f" ({offer.coupon_code})" if offer.coupon_code and settings.coupon_url is None else ""
-        try:
-            await self._conversations.agent_says(
-                site, conversation, f"{label}{shown}\n{link}", agent=agent, client_id=f"offer-{offer.code}"
-            )
         except HeldError as held:
-            await self.withdraw(site, conversation, offer.code)
             raise OfferError(f"{held}: take it over first") from None
-        self._tell(site, offer, "sent")
+        books = self._ledger.offers
+        if added.created:
+            offer = await books.get(site.name, new.code)
+        else:
+            # The form was sent before.
+            offer = await books.of_form(site.name, conversation, wanted.client_id or "")
+        if offer is None:
+            raise OfferError("the conversation was deleted meanwhile")
+        if added.created:
+            self._tell(site, offer, "sent")
         return offer
 
     async def followed(

@@ -238,7 +238,13 @@ class Service:
         )
         self.undoing = Undoing(self.ledger, self.visits, self.events, self.clock, self.worker.wake)
         self.callbacks = CallbackDesk(
-            *(self.ledger, self.ordering, self.conversations, self.limits, self.events, self.clock)
+            self.ledger,
+            self.ordering,
+            self.conversations,
+            self.signs,
+            self.limits,
+            self.events,
+            self.clock,
         )
         self.lost = LostOrders(self.ledger, self.visits)
         self.webhooks = Webhooks(self.ledger, self.ordering, self.events, self.clock)

@@ -201,6 +201,11 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "Look at the scanner, or at `scan` in `[sites.files]`. No file was lost: senders were asked to try "
         "again.",
     ),
+    "callbacks_full": (
+        "The form for callbacks takes nobody more: {most} visitors wait for a call.",
+        "Call them, or drop those that are none, under “Callbacks”. `waiting` in `[sites.callback]` says how "
+        "many may wait.",
+    ),
     "files_full": (
         "No more files are taken in the chat: {most} MB are kept.",
         "Set `total_megabytes` higher in `[sites.files]`, or keep files for a shorter time (`keep`).",

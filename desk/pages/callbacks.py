@@ -9,7 +9,7 @@ from starlette.routing import BaseRoute, Route
 from ...orders.model import OrderError
 from ...orders.sale import read_sale
 from ...service.callbacks import shown_number
-from ...stores.ledger.callbacks import STATES, Callback, State
+from ...stores.ledger.callbacks import STATES, Callback, CallTakenError, State
 from ..context import RequestContext
 from ..guard import Refused
 from .auth import AgentContext, agent_form, see_other, signed_in
@@ -17,6 +17,7 @@ from .inbox import common, short_name
 from .live import page_mark
 from .render import language_name, page
 
+_TAKEN: Final = "Nothing changed: {} is calling this visitor. Take the call over first."
 SETTLED: Final[frozenset[State]] = frozenset({"missed", "reached", "dropped", "open"})
 
 
@@ -44,6 +45,7 @@ async def _page(
         mark=mark,
         current=None,
         waiting_calls=await books.waiting(site),
+        now=at.service.clock.now(),
         done_calls=await books.done(site),
         shown_number=shown_number,
         short_name=short_name,
@@ -73,8 +75,31 @@ async def settle(request: Request, context: AgentContext) -> Response:
     if state not in SETTLED:
         raise Refused(400, "Say whether the visitor was reached.")
     assert state is not None
-    await context.at.service.callbacks.settle(context.at.site.name, found.id, state, context.session.agent)
+    try:
+        await context.at.service.callbacks.settle(
+            context.at.site.name, found.id, state, context.session.agent
+        )
+    except CallTakenError as taken:
+        return await _page(request, context, 409, _TAKEN.format(taken))
     return see_other(request, "/callbacks")
+
+
+@signed_in
+async def take(request: Request, context: AgentContext) -> Response:
+    """Say that one calls, so that no other does (`over`: in place of this one); or that one does not
+    (`do`)."""
+    found, fields = await _callback(request, context.at), await agent_form(request, context)
+    desk, site, agent = context.at.service.callbacks, context.at.site.name, context.session.agent
+    if fields.get("do") == "release":
+        await desk.release(site, found.id, agent)
+        return see_other(request, "/callbacks")
+    try:
+        taken = await desk.take(site, found.id, agent, fields.get("over") or None)
+    except CallTakenError as other:
+        return await _page(request, context, 409, _TAKEN.format(other))
+    if taken is None:
+        return await _page(request, context, 409, "This visitor was called already.")
+    return see_other(request, f"/callbacks#callback-{found.id}")
 
 
 @signed_in
@@ -85,7 +110,8 @@ async def order(request: Request, context: AgentContext) -> Response:
         sale = read_sale(fields)
     except OrderError as error:
         return await _page(request, context, 422, f"Not recorded: {error}.", found.id, fields)
-    recorded = await context.at.service.callbacks.order(context.at.site, found, sale, context.session.agent)
+    desk = context.at.service.callbacks
+    recorded = await desk.order(context.at.site, found, sale, context.session.agent)
     outcome = "known" if not recorded.counts else "recorded" if recorded.held is None else "held"
     return see_other(request, f"/callbacks?done={outcome}")
 
@@ -93,5 +119,6 @@ async def order(request: Request, context: AgentContext) -> Response:
 routes: list[BaseRoute] = [
     Route("/desk/callbacks", callbacks, methods=["GET"]),
     Route("/desk/callbacks/{id}", settle, methods=["POST"]),
+    Route("/desk/callbacks/{id}/take", take, methods=["POST"]),
     Route("/desk/callbacks/{id}/order", order, methods=["POST"]),
 ]

@@ -50,7 +50,8 @@ async def _page_stamp(at: RequestContext, shown: Sequence[str]) -> str:
     or, without one, what needs a person."""
     site = at.site.name
     if not shown:
-        return _stamp(await needs_version(at))
+        calls = "" if at.site.settings.callback is None else await at.service.ledger.callbacks.stamp(site)
+        return _stamp([*await needs_version(at), calls])
     parts: list[object] = []
     for conversation in shown:
         found = await at.service.ledger.conversations.get(site, conversation)

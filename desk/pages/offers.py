@@ -80,7 +80,7 @@ async def send(request: Request, context: AgentContext) -> Response:
         coupon=fields.get("coupon", ""),
         cart=fields.get("cart", ""),
         origin=origin,
-        client_id=fields.get("client_id", "")[:64] or None,
+        client_id=fields.get("client_id", "")[:58] or None,
     )
     if found.agent not in (None, context.session.agent):
         problem = f"Not sent: {found.agent} has this conversation. Take it over first."

@@ -99,6 +99,7 @@ class Callback(Model):
 
     country: Country | None = None
     countries: list[Country] = Field([], max_length=250)
+    waiting: int = Field(200, ge=1, le=1000)
 
 
 ChatAttribute = Literal["partner", "campaign", "cart", "page"]

@@ -2,7 +2,7 @@
 
 import json
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import takewhile
@@ -244,6 +244,11 @@ class NoConversationError(LookupError):
     """The site has no conversation of this id."""
 
 
+Text = str | Callable[[Connection], Awaitable[str]]
+"""A message's text, or what gives it and writes what belongs to it in the same transaction, which has locked
+the conversation."""
+
+
 class HeldError(Exception):
     """Another agent has the conversation: `agent`."""
 
@@ -480,7 +485,7 @@ class Conversations:
         self,
         site: str,
         conversation: str,
-        text: str,
+        text: Text,
         *,
         agent: str,
         client_id: str | None,
@@ -493,7 +498,8 @@ class Conversations:
         it goes out by mail too, if the visitor asked for that.
 
         Raises NoConversationError, and HeldError if another agent than `over` has it and it is open. A
-        repeated `client_id` adds nothing and returns the first message.
+        repeated `client_id` adds nothing and returns the first message. What `text` raises is raised, and
+        nothing is written.
         """
 
         async def work(tx: Connection) -> Added:
@@ -503,7 +509,8 @@ class Conversations:
             opened, before = found.state == "closed", found.agent
             if not opened and before not in (None, agent, over):
                 raise HeldError(str(before))
-            message, previous = await _add(tx, found, "agent", agent, text, client_id, now, extra)
+            said = text if isinstance(text, str) else await text(tx)
+            message, previous = await _add(tx, found, "agent", agent, said, client_id, now, extra)
             change: dict[str, Any] = {"key": found.id, "updated_at": now, "last": message.id, "agent": agent}
             found = conversation_of((await tx.execute(_AGENT_SAID, change)).first())
             if opened or before != agent:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Select, bindparam, delete, func, insert, or_, select, update
 
 from .connection import Connection, executing
 from .database import Database
@@ -47,7 +47,7 @@ _COLUMNS = [_F[name] for name in ("id", "name", "type", "size", "width", "height
 _OF_TALK = Prepared(
     select(*_COLUMNS, _F.conversation)
     .join(conversations, conversations.c.id == _F.conversation)
-    .where(_F.id == bindparam("file"), _F.site == bindparam("site"))
+    .where(_F.id == bindparam("file"), _F.site == bindparam("site"), _F.message.is_not(None))
 )
 _OF_VISITOR = Prepared(
     select(*_COLUMNS, _F.conversation)
@@ -55,10 +55,23 @@ _OF_VISITOR = Prepared(
     .where(
         _F.id == bindparam("file"),
         _F.site == bindparam("site"),
+        _F.message.is_not(None),
         conversations.c.visitor == bindparam("visitor"),
     )
 )
 _IN_TALK = Prepared(select(func.count()).where(_F.conversation == bindparam("conversation")))
+
+
+class FilesFullError(Exception):
+    """The site keeps as many bytes as it may."""
+
+
+class ManyFilesError(Exception):
+    """The conversation has as many files as it may."""
+
+
+def _kept(site: str) -> Select[Any]:
+    return select(func.coalesce(func.sum(_F.size), 0)).where(_F.site == site)
 
 
 class Files:
@@ -67,10 +80,27 @@ class Files:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    async def begin(self, site: str, file: File, now: float) -> None:
-        """Note a file of which the bytes will follow; nobody sees it before its message is written."""
+    async def begin(
+        self, site: str, file: File, now: float, *, room: int, conversation: str | None = None, most: int = 0
+    ) -> None:
+        """Note a file of which the bytes will follow; nobody sees it before its message is written. Raises
+        FilesFullError if the site would keep more than `room` bytes, and ManyFilesError if the conversation
+        would have more than `most`."""
         row = {name: getattr(file, name) for name in ("id", "name", "type", "size", "width", "height")}
-        await self._db.transact(executing(insert(files).values(site=site, at=now, **row)))
+
+        async def work(tx: Connection) -> None:
+            # One at a time: two would else take the last place together.
+            await tx.lock(f"files {site}")
+            if conversation is not None:
+                given = {"conversation": conversation}
+                if int((await tx.execute(_IN_TALK, given)).scalar() or 0) >= most:
+                    raise ManyFilesError
+            if int(await tx.scalar(_kept(site)) or 0) + file.size > room:
+                raise FilesFullError
+            # It counts at once; `message` is written with its message.
+            await tx.execute(insert(files).values(site=site, at=now, conversation=conversation, **row))
+
+        await self._db.transact(work)
 
     async def add_part(self, file: str, part: int, data: bytes) -> None:
         """Write the next bytes, at most PART."""
@@ -103,8 +133,7 @@ class Files:
 
     async def kept(self, site: str) -> int:
         """How many bytes of a site are kept."""
-        query = select(func.coalesce(func.sum(_F.size), 0)).where(_F.site == site)
-        return int((await self._db.query(executing(query))).scalar() or 0)
+        return int((await self._db.query(executing(_kept(site)))).scalar() or 0)
 
     async def count(self, conversation: str) -> int:
         """How many files a conversation has."""

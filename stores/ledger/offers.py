@@ -1,7 +1,7 @@
 """Links and offers that agents sent to visitors, the single-use codes in them, and the orders that followed.
 
 Which order followed is written in the order's own transaction (`follow`), so it is never missed. A single-use
-code is handed out in the transaction that adds its offer, to one offer only.
+code is handed out in the transaction that adds its offer and its message, to one offer only.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,6 @@ from ...orders.history import Order
 from ...orders.model import SALES
 from .connection import Connection
 from .database import Database
-from .errors import LedgerConflictError
 from .prepared import Prepared
 from .schema import coupon_codes, offers
 from .schema import orders as orders_table
@@ -112,17 +111,11 @@ class Offers:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    async def make(self, new: NewOffer) -> Offer:
-        """Add an offer; the one that is there if the form was sent before. Raises NoCodeError and
-        TooManyError."""
-        try:
-            code = await self._db.transact(lambda tx: _make(tx, new))
-        except LedgerConflictError:
-            # The same form arrived twice at the same time.
-            code = await self._db.transact(lambda tx: _make(tx, new))
-        found = await self.get(new.site, code)
-        assert found is not None
-        return found
+    async def of_form(self, site: str, conversation: str, client_id: str) -> Offer | None:
+        """The offer that came of a form."""
+        own = (_F.site == site, _F.conversation == conversation, _F.client_id == client_id)
+        found = await self._listed(_ALL.where(*own).limit(1))
+        return found[0] if found else None
 
     async def get(self, site: str, code: str) -> Offer | None:
         """The offer of a link."""
@@ -265,12 +258,11 @@ def _all() -> Select[Any]:
 _ALL = _all()
 
 
-async def _make(tx: Connection, new: NewOffer) -> str:
+async def add(tx: Connection, new: NewOffer) -> str | None:
+    """Add an offer, in the transaction that writes its message and has locked its conversation: neither is
+    there without the other, and what fails takes no code. Returns the coupon's code. Raises NoCodeError and
+    TooManyError."""
     own = (_F.site == new.site, _F.conversation == new.conversation)
-    if new.client_id is not None:
-        same = await tx.execute(select(_F.code).where(*own, _F.client_id == new.client_id))
-        if (row := same.first()) is not None:
-            return str(row.code)
     if int(await tx.scalar(select(func.count()).where(*own)) or 0) >= PER_CONVERSATION:
         raise TooManyError
     coupon = new.coupon_code
@@ -283,7 +275,7 @@ async def _make(tx: Connection, new: NewOffer) -> str:
             **values, single=new.pooled, clicks=0, others=0, version=1, changed_at=new.made_at
         )
     )
-    return new.code
+    return coupon
 
 
 _TAKEN: Final = (

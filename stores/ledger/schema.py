@@ -622,6 +622,8 @@ callbacks = Table(
     Column("state", text_of(10), nullable=False),
     Column("calls", Integer, nullable=False),
     Column("agent", text_of(64)),
+    Column("taken_by", text_of(64)),  # who calls now, so that no other does
+    Column("taken_at", Float),
     Column("order", text_of(200)),  # its number
     Column("partner", text_of(64)),
     Column("made_at", Float, nullable=False),

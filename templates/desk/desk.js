@@ -151,6 +151,9 @@ function listen() {
     });
   }
   stream.addEventListener("page", showPage);
+  stream.addEventListener("callbacks", () => {
+    if (document.getElementById("callbacks-waiting") !== null) refresh();
+  });
   stream.addEventListener("error", () => {
     pulse(false);
     // Browsers reconnect by themselves only after a network error, not after an error status: a restart, or

@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from clew.orders.model import OrderSeen
+from clew.service.conversations import MessageError
 from clew.service.offers import OfferError, Wanted, target
 from clew.service.service import Service
-from clew.stores.ledger.offers import NewOffer, NoCodeError, Offer
+from clew.stores.ledger.books import Ledger
+from clew.stores.ledger.conversations import NoConversationError
+from clew.stores.ledger.offers import PER_CONVERSATION, NewOffer, NoCodeError, Offer, add
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reporting import NOW, PARTNER, Shop, site
@@ -45,7 +48,7 @@ async def talk(shop: Shop, visitor: str = "ada") -> str:
 async def sent(shop: Shop, conversation: str, visitor: str = "ada", **changes: str) -> Offer:
     shop.now += 1
     values: dict[str, Any] = {"page": "/mug", "label": "The green mug", "coupon": "", "cart": ""}
-    wanted = Wanted(**{**values, **changes}, origin="https://shop.test", client_id=None)
+    wanted = Wanted(**{"client_id": None, **values, **changes}, origin="https://shop.test")
     return await shop.service.offers.send(shop.service.sites["shop"], conversation, visitor, "bo", wanted)
 
 
@@ -288,31 +291,78 @@ def new(shop: Shop, code: str, **changes: Any) -> NewOffer:
     return NewOffer(**{**values, **changes})
 
 
+async def made(ledger: Ledger, new: NewOffer) -> Offer:
+    await ledger.db.transact(lambda tx: add(tx, new))
+    found = await ledger.offers.get(new.site, new.code)
+    assert found is not None
+    return found
+
+
 async def test_each_single_use_code_is_handed_out_once_over_two_processes(
     shop: Shop, ledger_address: str
 ) -> None:
     other = Service(shop.service.settings)
     await other.open()
     try:
-        books = (shop.service.ledger.offers, other.ledger.offers)
-        await books[0].add_codes("shop", "own", [f"C{n}" for n in range(30)], shop.now)
-        wanted = [books[n % 2].make(new(shop, f"o{n}")) for n in range(40)]
-        made = await asyncio.gather(*wanted, return_exceptions=True)
+        ledgers = (shop.service.ledger, other.ledger)
+        books = shop.service.ledger.offers
+        await books.add_codes("shop", "own", [f"C{n}" for n in range(30)], shop.now)
+        wanted = [made(ledgers[n % 2], new(shop, f"o{n}")) for n in range(40)]
+        found = await asyncio.gather(*wanted, return_exceptions=True)
     finally:
         await other.close()
-    codes = [one.coupon_code for one in made if isinstance(one, Offer)]
+    codes = [one.coupon_code for one in found if isinstance(one, Offer)]
     assert sorted(codes, key=str) == sorted((f"C{n}" for n in range(30)), key=str)
-    assert sum(isinstance(one, NoCodeError) for one in made) == 10
-    assert (await books[0].pools("shop"))["own"].free == 0
+    assert sum(isinstance(one, NoCodeError) for one in found) == 10
+    assert (await books.pools("shop"))["own"].free == 0
 
 
 async def test_a_form_that_is_sent_twice_at_once_takes_one_code(shop: Shop) -> None:
-    books = shop.service.ledger.offers
+    books, conversation = shop.service.ledger.offers, await talk(shop)
     await books.add_codes("shop", "own", ["C1", "C2"], shop.now)
-    twice = [new(shop, f"o{n}", conversation="t", client_id="form-1") for n in range(2)]
-    first, second = await asyncio.gather(*(books.make(one) for one in twice))
+    twice = [sent(shop, conversation, coupon="own", client_id="form-1") for _ in range(2)]
+    first, second = await asyncio.gather(*twice)
     assert first.code == second.code
     assert (await books.pools("shop"))["own"].free == 1
+    _, messages = await shop.service.ledger.conversations.visitor_messages("shop", "ada")
+    assert len(messages) == 2
+
+
+@pytest.mark.parametrize("why", ["held", "too long", "deleted", "the ledger fails"])
+async def test_an_offer_that_was_not_sent_takes_no_code(
+    shop: Shop, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    books, conversation = shop.service.ledger.offers, await talk(shop)
+    await books.add_codes("shop", "own", ["C1"], shop.now)
+    if why == "held":
+        await shop.service.conversations.take("shop", conversation, "cy")
+    elif why == "too long":
+        monkeypatch.setattr("clew.service.conversations.plain_text", _too_long)
+    elif why == "deleted":
+        await shop.service.own_talk.forget(shop.service.sites["shop"], "ada", None)
+    else:
+        monkeypatch.setattr("clew.stores.ledger.conversations._add", _failing)
+    with pytest.raises((OfferError, MessageError, NoConversationError, OSError)):
+        await sent(shop, conversation, coupon="own")
+    assert (await books.pools("shop"))["own"].free == 1
+    assert await books.of_conversation("shop", conversation) == ()
+
+
+def _too_long(*_: Any) -> str:
+    raise MessageError("too long")
+
+
+async def _failing(*_: Any) -> None:
+    raise OSError("the disk is full")
+
+
+async def test_a_conversation_has_no_more_offers_than_it_may_even_at_the_same_time(shop: Shop) -> None:
+    conversation = await talk(shop)
+    for _ in range(PER_CONVERSATION - 1):
+        await sent(shop, conversation)
+    last = await asyncio.gather(*(sent(shop, conversation) for _ in range(4)), return_exceptions=True)
+    assert sum(isinstance(one, OfferError) for one in last) == 3
+    assert len(await shop.service.ledger.offers.of_conversation("shop", conversation)) == PER_CONVERSATION
 
 
 @pytest.mark.parametrize(
@@ -323,17 +373,17 @@ async def test_a_code_that_nobody_followed_comes_back_if_its_pool_says_so(
 ) -> None:
     books = shop.service.ledger.offers
     await books.add_codes("shop", "back", ["C1"], shop.now)
-    await books.make(new(shop, "o1", coupon="back", returned=returned))
+    await made(shop.service.ledger, new(shop, "o1", coupon="back", returned=returned))
     with pytest.raises(NoCodeError):
-        await books.make(new(shop, "o2", coupon="back", returned=returned))
+        await made(shop.service.ledger, new(shop, "o2", coupon="back", returned=returned))
     if clicked:
         await books.clicked("shop", "o1", shop.now, shop.now + HOUR)
     shop.now += 2 * HOUR
     if not again:
         with pytest.raises(NoCodeError):
-            await books.make(new(shop, "o3", coupon="back", returned=returned))
+            await made(shop.service.ledger, new(shop, "o3", coupon="back", returned=returned))
         return
-    third = await books.make(new(shop, "o3", coupon="back", returned=returned))
+    third = await made(shop.service.ledger, new(shop, "o3", coupon="back", returned=returned))
     assert third.coupon_code == "C1"
     await shop.record(order(coupon="C1"), None)
     first, last = await books.get("shop", "o1"), await books.get("shop", "o3")

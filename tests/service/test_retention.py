@@ -57,6 +57,26 @@ async def test_each_kind_goes_after_its_time_and_the_accounts_stay(shop: Filled)
     assert await counts(shop) == {**ACCOUNTS, "raw": 0, "attempts": 0, "answers": 0, "messages": 0}
 
 
+async def test_numbers_to_be_called_go_with_the_conversations(shop: Filled) -> None:
+    books = shop.service.ledger.callbacks
+    await shop.callback("v1")
+    (early,) = await books.waiting("shop")
+    shop.now += 200 * DAY
+    await shop.callback("v2")
+    shop.now += 199 * DAY
+    await shop.service.apply_retention()
+    assert await books.count("shop") == 2, "kept as long as conversations"
+    # What was done with it later keeps it.
+    await books.change("shop", early.id, "reached", agent="bo", now=shop.now)
+    shop.now += 202 * DAY
+    await shop.service.apply_retention()
+    assert await books.count("shop") == 0
+    assert await books.get("shop", early.id) is not None
+    shop.now += 200 * DAY
+    await shop.service.apply_retention()
+    assert await books.get("shop", early.id) is None
+
+
 async def test_one_process_at_a_time_prunes_all_rows_in_steps(shop: Filled) -> None:
     db = shop.service.ledger.db
     row = {"site": "", "event": "fault", "first_at": 0.0, "last_at": 0.0, "count": 1, "details": {}}

@@ -10,7 +10,7 @@ from clew.referral.touches import Click, Touch
 from clew.referral.visitor import Shopped, Touched
 from clew.service.service import Service
 from clew.settings.model import Settings
-from clew.stores.ledger.offers import NewOffer
+from clew.stores.ledger.offers import NewOffer, add
 
 NOW = 1_700_000_000.0  # 2023-11-14 22:13:20 UTC
 SECRET = "kT9vQ2xLrW7mZc4JpYb8NfHsD3gAeU6iXoR5tVnB"
@@ -90,7 +90,7 @@ class Filled:
         """A visitor wants to be called."""
         books = self.service.ledger.callbacks
         wish = {"topic": "The mug", "language": "en", "wished_at": None, "partner": "blog"}
-        await books.add("shop", visitor, "+4930123456", now=self.now, **wish)
+        await books.add("shop", visitor, "+4930123456", now=self.now, most=9, **wish)
 
     async def offer(self, visitor: str, conversation: str) -> None:
         """A link that an agent sent."""
@@ -111,4 +111,4 @@ class Filled:
             made_at=self.now,
             expires_at=self.now + 3600,
         )
-        await self.service.ledger.offers.make(new)
+        await self.service.ledger.db.transact(lambda tx: add(tx, new))

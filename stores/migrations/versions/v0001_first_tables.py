@@ -203,6 +203,8 @@ def _callbacks() -> None:
         sa.Column("state", text_of(10), nullable=False),
         sa.Column("calls", sa.Integer(), nullable=False),
         sa.Column("agent", text_of(64), nullable=True),
+        sa.Column("taken_by", text_of(64), nullable=True),
+        sa.Column("taken_at", sa.Float(), nullable=True),
         sa.Column("order", text_of(200), nullable=True),
         sa.Column("partner", text_of(64), nullable=True),
         sa.Column("made_at", sa.Float(), nullable=False),

@@ -28,9 +28,11 @@ EVERY = {day: ["00:00-24:00"] for day in ("mon", "tue", "wed", "thu", "fri", "sa
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def desk(tmp_path: Path) -> AsyncIterator[DeskServer]:
-    async with desk_server(tmp_path, more=MORE) as built:
-        yield built
+async def desk(tmp_path: Path, ledger_address: str) -> AsyncIterator[DeskServer]:
+    built = DeskServer(tmp_path, ledger=ledger_address, more=MORE)
+    await built.service.start()
+    yield built
+    await built.service.stop()
 
 
 async def ask(client: httpx2.AsyncClient, **fields: str) -> httpx2.Response:
@@ -74,6 +76,43 @@ async def test_asking_again_is_the_same_task_with_the_newest_wish(desk: DeskServ
     other = desk.visitor("b" * 26)
     await ask(other)
     assert await desk.service.ledger.callbacks.count("shop") == 2
+
+
+async def test_who_calls_is_shown_to_the_others_and_only_it_says_what_became_of_it(desk: DeskServer) -> None:
+    await ask(desk.visitor())
+    bo, anna = await desk.agent("bo", role="agent"), await desk.agent("anna", role="agent")
+    (found,) = await desk.service.ledger.callbacks.waiting("shop")
+
+    async def take(client: httpx2.AsyncClient, **fields: str) -> httpx2.Response:
+        csrf = hidden((await client.get("desk/callbacks")).text)
+        return await client.post(f"desk/callbacks/{found.id}/take", data={"csrf": csrf, **fields})
+
+    with desk.service.hub.listen("desk/shop") as others:
+        assert (await take(bo)).status_code == 303
+        assert [(one.kind, one.about) for one in others.given()] == [("callbacks", str(found.id))]
+    assert "You are calling." in (await bo.get("desk/callbacks")).text
+    assert "bo is calling, since" in (await anna.get("desk/callbacks")).text
+    for answer in (await take(anna), await settle(anna, found.id, state="reached")):
+        assert answer.status_code == 409
+        assert "bo is calling this visitor" in answer.text
+    assert (await take(anna, over="bo")).status_code == 303
+    assert (await settle(anna, found.id, state="missed")).status_code == 303
+    assert "is calling" not in (await bo.get("desk/callbacks")).text
+    await take(bo)
+    await take(bo, do="release")
+    assert (await settle(anna, found.id, state="reached")).status_code == 303
+    late = await take(bo)
+    assert (late.status_code, "was called already" in late.text) == (409, True)
+
+
+async def test_the_form_takes_no_more_than_may_wait_and_the_owner_hears(tmp_path: Path) -> None:
+    async with desk_server(tmp_path, more={"callback": {"country": "DE", "waiting": 1}}) as desk:
+        assert (await ask(desk.visitor())).status_code == 200
+        full = await ask(desk.visitor("b" * 26))
+        assert full.status_code == 429
+        assert templates.text("en", "too_often") in full.text
+        assert await desk.service.ledger.callbacks.count("shop") == 1
+        assert "1 visitors wait for a call" in (await (await desk.agent()).get("desk/")).text
 
 
 async def test_an_order_of_the_call_is_credited_to_the_click_by_phone(desk: DeskServer) -> None:
