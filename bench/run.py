@@ -27,11 +27,14 @@ from sites import bench_sites
 from talk import bench_talk
 from visits import bench_visits
 
+from rules import bench_rules
+
 BENCHES: dict[str, Callable[[Options], Section]] = {
     "decide": bench_decide,
     "ledger": bench_ledger,
     "money": bench_money,
     "proxy": bench_proxy,
+    "rules": bench_rules,
     "sites": bench_sites,
     "talk": bench_talk,
     "visits": bench_visits,

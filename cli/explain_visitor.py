@@ -10,6 +10,7 @@ import typer
 from rich.markup import escape
 
 from ..referral.masking import HIDDEN, Masking, masked_path, short
+from ..rules.evaluation import BranchExplained, Explained
 from ..rules.ruleset import Explanation
 from ..service.facts import AgentLoad, PageNow
 from ..service.service import Service
@@ -31,6 +32,7 @@ VERDICTS = {
     "skipped": ("yellow", "may not act now"),
     "disabled": ("bright_black", "is switched off"),
 }
+NAMES = {"all": "all of", "any": "any of", "not": "not"}
 
 
 class _NotFoundError(Exception):
@@ -182,15 +184,25 @@ def _show(found: Explanation, masking: Masking) -> None:
             f"[{color}]{escape(explained.rule.name)}[/{color}] ({explained.rule.action}): {outcome}{wait}"
         )
         for line in explained.lines:
-            console.print(
-                f"  {'[green]true[/green] ' if line.holds else '[red]false[/red]'} {escape(line.line)}"
-            )
-            known = ", ".join(_shown(k, v, masking) for k, v in line.facts.items() if k not in line.missing)
-            if known:
-                console.print(f"        {escape(known)}", style="bright_black")
-            if line.missing:
-                console.print(f"        unknown: {', '.join(line.missing)}", style="yellow")
-            if line.error:
-                console.print(f"        {escape(line.error)}", style="yellow")
+            _show_line(line, masking, "  ")
     rule = found.decision.rule
     console.print(f"Now: {rule.action if rule else 'no rule; widget.default acts'}")
+
+
+def _show_line(line: Explained, masking: Masking, indent: str) -> None:
+    """A line of a rule, or several lines with those in them below."""
+    sign = "[green]true[/green] " if line.holds else "[red]false[/red]"
+    if isinstance(line, BranchExplained):
+        console.print(f"{indent}{sign} {NAMES[line.kind]}")
+        for part in line.parts:
+            _show_line(part, masking, f"{indent}  ")
+        return
+    console.print(f"{indent}{sign} {escape(line.line)}")
+    below = f"{indent}      "
+    known = ", ".join(_shown(k, v, masking) for k, v in line.facts.items() if k not in line.missing)
+    if known:
+        console.print(f"{below}{escape(known)}", style="bright_black")
+    if line.missing:
+        console.print(f"{below}unknown: {', '.join(line.missing)}", style="yellow")
+    if line.error:
+        console.print(f"{below}{escape(line.error)}", style="yellow")

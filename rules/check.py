@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator
 
 from ..settings.draft import Draft, twice
 from ..settings.wording import Wording
-from .ruleset import RuleErrors, RuleSet
+from .compiler import RuleErrors
+from .ruleset import RuleSet
 from .values import Known
 
 
@@ -16,9 +17,8 @@ def rule_problems(draft: Draft, networks: Iterable[str]) -> Iterator[Wording]:
         RuleSet([rule for _, rule in draft.rules], _known(draft, networks))
     except RuleErrors as error:
         for problem in error.problems:
-            place = (*path, draft.rules[problem.rule][0])
-            line = () if problem.line is None else ("when", problem.line)
-            yield Wording((*place, *line), problem.message, problem.hint)
+            place = (*path, draft.rules[problem.rule][0], *problem.place)
+            yield Wording(place, problem.message, problem.hint)
 
 
 def _known(draft: Draft, networks: Iterable[str]) -> Known:

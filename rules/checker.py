@@ -4,6 +4,7 @@ The engine checks types only in the branches that it evaluates, and evaluates `v
 So every branch is checked here, when the settings are loaded.
 """
 
+import re
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -14,10 +15,13 @@ import cel
 from ..settings.letters import not_ascii
 from . import signatures
 from .facts import RULE_FACTS, Fact, Vocabulary
+from .helpers import HELPERS
 from .signatures import ARITHMETIC, FUNCTIONS, MACROS, METHODS, NUMBERS, ORDERED, comparable, fits, words
 from .syntax import Node
 from .values import NONE_KNOWN, Known, wrong_address, wrong_value
 
+# A text in quotes without an escape. The engine takes some 40 µs for a constant.
+_PLAIN = re.compile(r"""\"[^"\\]*\"|'[^'\\]*'""")
 _TYPES = {"int": "int", "double": "double", "string": "string", "bool": "bool", "map": "map:string"}
 
 
@@ -46,6 +50,12 @@ class FactReference:
 
 def constant(line: str, node: Node) -> Any:
     """The value of a part without facts. Raises the engine's error if it has no value."""
+    text = node.value
+    match node.kind:
+        case "int" if abs(found := int(text, 0 if "x" in text.lower() else 10)) < 2**53:
+            return found
+        case "string" if _PLAIN.fullmatch(text):
+            return text[1:-1]
     return cel.compile(line[node.start : node.end]).execute({})
 
 
@@ -156,9 +166,24 @@ class Checker:
             self._reference(node.parts[0], bound, guarded=True)
             return "bool"
         given = [self._infer(part, bound) for part in node.parts]
+        if node.value in HELPERS:
+            return self._helper(node, given)
         if node.value not in FUNCTIONS:
             return self._unknown_function(node)
         return self._signature(node, signatures.result(FUNCTIONS[node.value], given), given)
+
+    def _helper(self, node: Node, given: list[str]) -> str:
+        """A function of clew's own: a text, and a constant that is compiled now."""
+        takes = f'write {node.value}(page.title, ["one", "two"])'
+        if len(given) != 2 or not fits(given[0], "string"):
+            return self._wrong(node, f"`{node.value}` needs a text, and a text or a list of texts", takes)
+        constant = node.parts[1]
+        texts = constant.parts if constant.kind == "list" else (constant,)
+        if any(part.kind != "string" for part in texts):
+            # A list from a fact could be written by any visitor.
+            message = f"the second value of `{node.value}` must be a text or a list of texts, in quotes"
+            return self._wrong(constant, message, takes)
+        return "bool"
 
     def _method(self, node: Node, bound: Mapping[str, str]) -> str:
         if node.value not in METHODS:
@@ -186,10 +211,10 @@ class Checker:
         name = node.value
         if node.kind == "call" and (name in METHODS or name in MACROS):
             hint = f"it is a method: write x.{name}(…)"
-        elif node.kind == "method" and name in FUNCTIONS:
+        elif node.kind == "method" and (name in FUNCTIONS or name in HELPERS):
             hint = f"it is a function: write {name}(…)"
         else:
-            known = {k.lower(): k for k in (*METHODS, *MACROS, *FUNCTIONS, "has")}
+            known = {k.lower(): k for k in (*METHODS, *MACROS, *FUNCTIONS, *HELPERS, "has")}
             close = get_close_matches(name.lower(), known, 1, 0.5)
             hint = (
                 f"did you mean {known[close[0]]}?"

@@ -11,37 +11,30 @@ compiled once here and called by name.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any, get_args
 
 import cel
-import re2  # type: ignore[import-untyped]
 
-from ..settings.addresses import PatternError, Patterns, split
+from ..settings.addresses import PatternError
 from .checker import Checker, FactReference, LineProblem, constant
-from .direct import Direct, direct
-from .facts import RULE_FACTS, Vocabulary
-from .moments import Turn, turns
+from .direct import Direct, Found, direct
+from .facts import RULE_FACTS, Cost, Vocabulary
+from .helpers import HELPERS, PREDICATES, Matches, compiled_test, key_of
+from .moments import Turn, Wait, turns, wait_of
 from .signatures import MACROS
 from .syntax import Node, UnsupportedError, parse
 from .values import NONE_KNOWN, Known
 
 LINE_LENGTH = 1000
-# RE2 instructions. In the worst case RE2 takes one step for each of them and each character.
-PATTERN_SIZE = 2000
+# Compiled lines, some 3 KB each: the settings are checked, and then used.
+LINES_KEPT = 32_768
+COSTS = get_args(Cost)
 
 # As long as `matches`, so that the offsets in the line stay.
 _MATCHES = "_match_"
-_FITS = "fits"
-
-Matches = Callable[[str], bool]
-"""Whether a text matches a pattern."""
-
-_OPTIONS = re2.Options()
-_OPTIONS.log_errors = False
-_OPTIONS.never_capture = True
-_OPTIONS.max_mem = 1 << 20
 
 _SYNTAX_ERROR = re.compile(r"ERROR: <input>:(\d+):(\d+): (?:Syntax error: )?(.*)")
 # Common mistakes: the text at the error, or just before it → what to do.
@@ -73,15 +66,22 @@ class ConditionError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A compiled line. `patterns` are those of its `matches` and `fits`, by function and text; `turns` are
-    its comparisons with time; `direct` tells whether it is true without the engine, for the usual forms."""
+    """A compiled line.
+
+    `patterns` are the tests of its patterns and lists, by function and constant. `turns` are its comparisons
+    with time; `wait` is the one from which time makes it true and keeps it so, if that is all it has.
+    `direct` tells whether it is true without the engine, for the usual forms. `cost` is that of the dearest
+    fact that it uses.
+    """
 
     text: str
     program: cel.Program
     references: tuple[FactReference, ...]
-    patterns: Mapping[tuple[str, str], Matches]
+    patterns: Found
     turns: tuple[Turn, ...]
+    wait: Wait | None
     direct: Direct | None
+    cost: int
 
     def value(self, context: cel.Context) -> bool | Exception:
         """True, false, or the error for which there is no value; never raises."""
@@ -97,36 +97,60 @@ class Condition:
 def compile_line(text: str, known: Known = NONE_KNOWN, vocabulary: Vocabulary = RULE_FACTS) -> Condition:
     """Compile and check one line; `known` are the values that facts of this site can have. Raises
     ConditionError with everything that is wrong."""
+    if not known or vocabulary is not RULE_FACTS:
+        return _compiled(text, known, vocabulary)
+    try:
+        condition = line_of(text)
+    except ConditionError:
+        return _compiled(text, known, vocabulary)
+    if any(reference.path in known for reference in condition.references):
+        checker = Checker(text, known, vocabulary)
+        checker.check(_parse(text)[0])
+        if checker.problems:
+            raise ConditionError(checker.problems)
+    return condition
+
+
+def _compiled(text: str, known: Known, vocabulary: Vocabulary) -> Condition:
     if len(text) > LINE_LENGTH:
         hint = "split it: all lines of `when` have to be true"
         raise ConditionError([LineProblem(f"the line has more than {LINE_LENGTH} characters", hint)])
-    tree = _parse(text)
+    tree, program = _parse(text)
     checker = Checker(text, known, vocabulary)
     checker.check(tree)
     if checker.problems:
         raise ConditionError(checker.problems)
-    patterns: dict[tuple[str, str], Matches] = {}
+    patterns: dict[tuple[str, Any], Matches] = {}
     problems = [*_patterns(text, tree, patterns), *_constants(text, tree)]
     if problems:
         raise ConditionError(problems)
     line = _with_matcher(text, tree)
     references = tuple(checker.references)
-    test = direct(text, tree, vocabulary)
-    return Condition(text, cel.compile(line), references, patterns, turns(line, tree), test)
+    test = direct(text, tree, vocabulary, patterns)
+    used = {vocabulary.by_name[".".join(one.path.split(".", 2)[:2])] for one in references}
+    # The engine takes some ten times as long as what is told without it.
+    cost = 2 * max((COSTS.index(fact.cost) for fact in used), default=0) + (test is None)
+    for_engine = {
+        (_MATCHES if name == "matches" else name, key): held for (name, key), held in patterns.items()
+    }
+    program = program if line == text else cel.compile(line)
+    return Condition(
+        text, program, references, for_engine, turns(line, tree), wait_of(line, tree), test, cost
+    )
 
 
-@lru_cache(maxsize=2048)
+@lru_cache(maxsize=LINES_KEPT)
 def line_of(text: str) -> Condition:
     """The line compiled without the values of a site's own facts, once for all sites: the sites of a host
     often have the same rules. Raises ConditionError."""
-    return compile_line(text)
+    return _compiled(text, NONE_KNOWN, RULE_FACTS)
 
 
-def matcher(patterns: Mapping[tuple[str, str], Matches]) -> dict[str, Callable[..., bool]]:
+def matcher(patterns: Found) -> dict[str, Callable[..., bool]]:
     """The functions that an evaluation context needs for these patterns."""
 
     def of(name: str) -> Callable[..., bool]:
-        return lambda text, pattern: patterns[name, pattern](text)
+        return lambda text, constant: patterns[name, key_of(constant)](text)
 
     return {name: of(name) for name in {name for name, _ in patterns}}
 
@@ -141,12 +165,12 @@ def where(text: str, at: int | None) -> str:
 
 
 @lru_cache(maxsize=2048)  # the sites of one host often have the same lines
-def _parse(text: str) -> Node:
+def _parse(text: str) -> tuple[Node, cel.Program]:
     if not text.strip():
         raise ConditionError([LineProblem("the line is empty", "write a condition, or remove the line")])
     try:
-        cel.compile(text)
-        return parse(text)
+        program = cel.compile(text)
+        return parse(text), program
     except UnsupportedError as error:
         raise ConditionError([LineProblem(str(error), "", error.at)]) from error
     except ValueError as error:
@@ -175,38 +199,18 @@ def _syntax_problem(text: str, message: str) -> LineProblem:
     return LineProblem(message, hint, min(at, len(text)))
 
 
-def _patterns(text: str, tree: Node, patterns: dict[tuple[str, str], Matches]) -> Iterator[LineProblem]:
+def _patterns(text: str, tree: Node, patterns: dict[tuple[str, Any], Matches]) -> Iterator[LineProblem]:
     for node in tree.walk():
-        if node.kind != "method" or node.value not in ("matches", "fits"):
+        if not (node.kind == "method" and node.value in PREDICATES) and not (
+            node.kind == "call" and node.value in HELPERS
+        ):
             continue
         literal = node.parts[1]
-        pattern = constant(text, literal)
+        value = constant(text, literal)
         try:
-            if node.value == "fits":
-                patterns[_FITS, pattern] = _fits(pattern)
-            else:
-                patterns[_MATCHES, pattern] = _searches(pattern)
+            patterns[node.value, key_of(value)] = compiled_test(node.value, value)
         except PatternError as error:
             yield LineProblem(str(error), error.hint, literal.start)
-
-
-def _fits(pattern: str) -> Matches:
-    """A pattern as in `page_types`, `never` and `order.page`."""
-    one = Patterns([pattern])
-    return lambda text: one(*split(text))
-
-
-def _searches(pattern: str) -> Matches:
-    try:
-        compiled = re2.compile(pattern, _OPTIONS)
-    except re2.error as error:
-        message = error.args[0] if error.args else ""
-        shown = message.decode("utf-8", "replace") if isinstance(message, bytes) else str(message)
-        hint = "RE2 has no look-around and no back references; in CEL write \\\\d for \\d, or r'\\d'"
-        raise PatternError(f"not a regular expression: {shown}", hint) from error
-    if compiled.programsize > PATTERN_SIZE:
-        raise PatternError("the regular expression is too large", "use smaller repetitions")
-    return lambda text: compiled.search(text) is not None
 
 
 def _constants(text: str, tree: Node) -> Iterator[LineProblem]:

@@ -5,20 +5,26 @@ evaluation context, with only those that the lines use (the conversion costs mor
 evaluates each line at most once.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import cel
 
 from .conditions import Condition, matcher
+from .direct import ASK
 from .facts import RULE_FACTS, Facts, FactType, LazyFacts, Vocabulary, advance
-from .moments import candidates
+from .moments import HORIZON, Turn, candidates
+from .trees import Tree, numbers, truth_of
 
-# Number of contexts that one decision may build to look ahead, some 5 µs each.
+# What one decision may do to look ahead: moments, some 5 µs each, comparisons whose moments are searched, and
+# rules that are evaluated at a moment.
 LOOKAHEAD = 200
+SEARCHED = 200
+EVALUATED = 4000
+LOOKAHEAD_SECONDS = 30.0
 
 _KINDS: Mapping[FactType, tuple[type, ...]] = {
     "int": (int,),
@@ -39,6 +45,18 @@ class LineExplained:
     missing: tuple[str, ...]
     error: str | None
     facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class BranchExplained:
+    """Several lines, of which all, any or none have to be true, and whether that is so."""
+
+    kind: Literal["all", "any", "not"]
+    holds: bool
+    parts: tuple["Explained", ...]
+
+
+Explained = LineExplained | BranchExplained
 
 
 class Plan:
@@ -78,10 +96,12 @@ class Plan:
         """
         selected: dict[str, dict[str, Any]] = {}
         for group, names in self.groups:
-            known = facts.get(group) or {}
+            known = facts[group] if isinstance(facts, LazyFacts) else facts.get(group) or {}
             chosen = selected[group] = {}
             for name, kinds, keys in names:
                 value = known.get(name)
+                if isinstance(value, Decimal):
+                    value = float(value) if value.is_finite() else None
                 if not isinstance(value, kinds):
                     continue
                 chosen[name] = (
@@ -101,42 +121,75 @@ class Plan:
 
 
 class Moment:
-    """The values of all lines at one moment, evaluated lazily."""
+    """The values of all lines at one moment, each found at most once, when it is first asked for.
 
-    def __init__(self, conditions: Sequence[Condition], plan: Plan, facts: Facts) -> None:
+    `engine` has the facts of the lines that are not told without the engine, None if that is all lines.
+    """
+
+    def __init__(
+        self, conditions: Sequence[Condition], plan: Plan, facts: Facts, engine: Plan | None = None
+    ) -> None:
         self.lazy = facts if isinstance(facts, LazyFacts) else LazyFacts.of(facts)
         self._conditions = conditions
         self._plan = plan
+        self._engine = engine
         self._values: dict[int, bool | Exception] = {}
+        # What `truth` has found.
+        self.truths: dict[Tree, object] = {}
 
     @cached_property
     def facts(self) -> dict[str, dict[str, Any]]:
         """The facts in use."""
-        return self._plan.select(self.lazy.complete())
+        return self._plan.select(self.lazy)
 
     @cached_property
     def context(self) -> cel.Context:
-        """For the engine. Where every line is of a usual form it is not needed."""
+        """For the engine, with the facts of all lines."""
         return self._plan.context(self.facts)
 
+    @cached_property
+    def _smaller(self) -> cel.Context:
+        """For the engine, with the facts of those lines that need it."""
+        if self._engine is None or "context" in self.__dict__:
+            return self.context
+        return self._engine.context(self._engine.select(self.lazy))
+
     def value(self, number: int) -> bool | Exception:
-        """The value of a line, or the error for which it has none."""
+        """The value of a line by the engine, or the error for which it has none."""
         value = self._values.get(number)
         if value is None:
-            value = self._values[number] = self._conditions[number].value(self.context)
+            condition = self._conditions[number]
+            value = condition.value(self._smaller if condition.direct is None else self.context)
+            self._values[number] = value
         return value
 
-    def all_hold(self, numbers: Sequence[int]) -> bool:
-        """Whether all of these lines are true."""
-        for number in numbers:
-            direct = self._conditions[number].direct
-            held = direct(self.lazy) if direct is not None else None
-            if not (self.value(number) is True if held is None else held):
-                return False
-        return True
+    def truth(self, tree: Tree) -> bool | None:
+        """Whether a line or a table of lines is true; None where it has no value."""
+        found = self.truths.get(tree, ASK)
+        if found is not ASK:
+            return found  # type: ignore[return-value]
+        if type(tree) is not int:
+            found = truth_of(tree, self.truth)
+        else:
+            direct = self._conditions[tree].direct
+            found = ASK if direct is None else direct(self.lazy)
+            if found is ASK:
+                value = self.value(tree)
+                found = value if isinstance(value, bool) else None
+        self.truths[tree] = found
+        return found  # type: ignore[return-value]
 
-    def explained(self, number: int) -> LineExplained:
-        """The line with the facts that its value depends on."""
+    def all_hold(self, trees: Iterable[Tree]) -> bool:
+        """Whether all of these are true."""
+        return all(self.truth(tree) is True for tree in trees)
+
+    def explained(self, tree: Tree) -> Explained:
+        """A line, or each of several, with the facts that its value depends on."""
+        if isinstance(tree, int):
+            return self._line(tree)
+        return BranchExplained(tree.kind, self.truth(tree) is True, tuple(map(self.explained, tree.parts)))
+
+    def _line(self, number: int) -> LineExplained:
         condition = self._conditions[number]
         value = self.value(number)
         references = condition.references
@@ -169,6 +222,38 @@ class Lookahead:
         self._plan = plan
         self._facts = facts
         self._moments: dict[int, Moment] = {}
+        self._left = EVALUATED
+
+    def first(
+        self, now: Moment, waiting: Sequence[Sequence[Tree]], ends: Sequence[Tree], due: float | None
+    ) -> float | None:
+        """In how many seconds all conditions of a group of `waiting` are true, or not all of `ends` any more;
+        `due` if nothing is earlier. At the bounds it is the first moment that was not evaluated, but not
+        earlier than LOOKAHEAD_SECONDS."""
+        lines = dict.fromkeys(
+            number for trees in (*waiting, ends) for tree in trees for number in numbers(tree)
+        )
+        turning = dict.fromkeys(turn for number in lines for turn in self._conditions[number].turns)
+        within = HORIZON if due is None else int(due) - 1
+        for seconds in self._candidates(list(turning), now):
+            if seconds > within:
+                return due
+            later = self.moment(seconds)
+            self._left -= len(waiting)
+            if later is None or self._left < 0:
+                return min(max(float(seconds), LOOKAHEAD_SECONDS), due or HORIZON)
+            if any(later.all_hold(trees) for trees in waiting) or (ends and not later.all_hold(ends)):
+                return float(seconds)
+        # A comparison whose moments were not searched for may change at any time.
+        return due if len(turning) <= SEARCHED else min(LOOKAHEAD_SECONDS, due or HORIZON)
+
+    def _candidates(self, turning: Sequence[Turn], now: Moment) -> list[int]:
+        """All moments at which the value of a line may change."""
+        found: set[int] = set()
+        later = self._contexts(now)
+        for turn in turning[:SEARCHED]:
+            found |= candidates(turn, self._facts, later)
+        return sorted(found)
 
     def moment(self, seconds: int) -> Moment | None:
         """The moment so many seconds from now; None if `LOOKAHEAD` moments were evaluated."""
@@ -178,16 +263,12 @@ class Lookahead:
             found = self._moments[seconds] = Moment(self._conditions, self._plan, later)
         return found
 
-    def candidates(self, context: cel.Context, lines: set[int]) -> set[int]:
-        """All moments at which the value of one of the lines may change."""
-        found: set[int] = set()
-        for turn in {turn for number in lines for turn in self._conditions[number].turns}:
-            found |= candidates(turn, self._facts, context, self._context)
-        return found
+    def _contexts(self, now: Moment) -> Callable[[int], cel.Context | None]:
+        def context(seconds: int) -> cel.Context | None:
+            moment = self.moment(seconds) if seconds else now
+            return moment.context if moment else None
 
-    def _context(self, seconds: int) -> cel.Context | None:
-        moment = self.moment(seconds)
-        return moment.context if moment else None
+        return context
 
 
 def _plain(value: Any) -> Any:

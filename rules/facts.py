@@ -9,6 +9,10 @@ from ..settings.model import PageType
 
 FactType = Literal["int", "double", "string", "bool", "map"]
 
+Cost = Literal["", "low", "page", "query", "call"]
+"""What a fact costs where a rule uses it: nothing that could be measured; some microseconds of a decision;
+each page is read after it was sent; a query to the ledger for the visitors whom it is about; a call."""
+
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
@@ -17,7 +21,7 @@ class Fact:
     """One fact: `name` is `group.fact`, `type` its CEL type (a map is text to text).
 
     `values` are all texts that it can have, if they are few; `most` is the largest number. A line that
-    compares it with another value is never true.
+    compares it with another value is never true. `cost` orders the lines of a rule: the cheapest come first.
     """
 
     name: str
@@ -25,6 +29,7 @@ class Fact:
     doc: str
     values: tuple[str, ...] = ()
     most: int | None = None
+    cost: Cost = ""
 
 
 class Vocabulary:

@@ -8,13 +8,13 @@ the line at that moment.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import cel
 
-from .checker import fact_path
+from .checker import constant, fact_path
 from .facts import CLOCK, SECONDS, Facts
 from .syntax import Node
 
@@ -28,13 +28,39 @@ _HOURLY = frozenset({"clock.hour", "clock.weekday", "clock.date"})
 class Turn:
     """A comparison whose value may change with time.
 
-    `seconds` and `minute`: `fact` is compared with the value of `program`. `hour`: it may change at each full
-    hour. `search`: `program` is the comparison itself.
+    `seconds` and `minute`: `fact` is compared with the value of `program`, or with `values` if that is a
+    constant. `hour`: it may change at each full hour. `search`: `program` is the comparison itself.
     """
 
     kind: Literal["seconds", "minute", "hour", "search"]
     fact: str = ""
     program: cel.Program | None = None
+    values: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A comparison that time alone makes true: `group.name` is at least `seconds`."""
+
+    group: str
+    name: str
+    seconds: int
+
+
+def wait_of(line: str, tree: Node) -> Wait | None:
+    """What a line waits for, if it is one comparison such as `visit.seconds >= 90`."""
+    if tree.kind != "binary" or tree.value not in ("<", "<=", ">", ">="):
+        return None
+    fact, other = tree.parts if tree.value.startswith(">") else reversed(tree.parts)
+    name = ".".join(fact_path(line, fact) or ())
+    if name not in SECONDS or any(part.kind == "name" for part in other.walk()):
+        return None
+    value = constant(line, other)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 2**53:
+        return None
+    group, _, held = name.partition(".")
+    # More than 90 is at least 91, and more than 90.5 too.
+    return Wait(group, held, math.ceil(value) if tree.value in ("<=", ">=") else math.floor(value) + 1)
 
 
 def turns(line: str, tree: Node) -> tuple[Turn, ...]:
@@ -63,7 +89,9 @@ def _comparison(line: str, node: Node, used: set[str]) -> Turn:
             if _times(line, other):
                 break
             kind: Literal["seconds", "minute"] = "seconds" if name in SECONDS else "minute"
-            return Turn(kind, name, cel.compile(line[other.start : other.end]))
+            if any(part.kind == "name" for part in other.walk()):
+                return Turn(kind, name, cel.compile(line[other.start : other.end]))
+            return Turn(kind, name, values=tuple(_numbers(constant(line, other))))
     return Turn("hour") if used <= _HOURLY else _search(line, node)
 
 
@@ -78,30 +106,32 @@ def _times(line: str, node: Node) -> set[str]:
     return names & (SECONDS | CLOCK)
 
 
-def candidates(
-    turn: Turn, facts: Facts, context: cel.Context, later: Callable[[int], cel.Context | None]
-) -> set[int]:
+def candidates(turn: Turn, facts: Facts, later: Callable[[int], cel.Context | None]) -> set[int]:
     """Seconds from now, within the horizon, after which the comparison may have another value.
 
-    `later(t)` returns the context t seconds from now, or None if the caller allows no more of them.
+    `later(t)` returns the context t seconds from now, or None if the caller allows no more of them; that of
+    now, `later(0)`, it always returns.
     """
     if turn.kind == "hour":
         found = _at_minute(facts, 60.0)
     elif turn.kind == "minute":
-        found = {moment for value in _compared(turn, context) for moment in _at_minute(facts, value)}
+        found = {moment for value in _compared(turn, later) for moment in _at_minute(facts, value)}
     elif turn.kind == "seconds":
         group, name = turn.fact.split(".")
         now = facts.get(group, {}).get(name)
         if not isinstance(now, int | float) or not math.isfinite(now):
             return set()
-        found = {math.floor(value - now) + after for value in _compared(turn, context) for after in (0, 1)}
+        found = {math.floor(value - now) + after for value in _compared(turn, later) for after in (0, 1)}
     else:
-        found = _searched(turn, context, later)
+        found = _searched(turn, later)
     return {moment for moment in found if 1 <= moment <= HORIZON}
 
 
-def _compared(turn: Turn, context: cel.Context) -> list[float]:
-    value = _execute(turn.program, context)
+def _compared(turn: Turn, later: Callable[[int], cel.Context | None]) -> Sequence[float]:
+    return _numbers(_execute(turn.program, later(0))) if turn.values is None else turn.values
+
+
+def _numbers(value: Any) -> list[float]:
     values = value if isinstance(value, list) else [value]
     # The horizon is far smaller, and larger floats would lose precision in the arithmetic.
     return [v for v in values if isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < 2**53]
@@ -118,8 +148,8 @@ def _at_minute(facts: Facts, minute: float) -> set[int]:
     return {moment % 3600 for moment in wanted} | {3600 - passed}
 
 
-def _searched(turn: Turn, context: cel.Context, later: Callable[[int], cel.Context | None]) -> set[int]:
-    now = _execute(turn.program, context)
+def _searched(turn: Turn, later: Callable[[int], cel.Context | None]) -> set[int]:
+    now = _execute(turn.program, later(0))
     low, high = 0, HORIZON
     end = later(high)
     if end is None or _execute(turn.program, end) == now:
@@ -136,7 +166,7 @@ def _searched(turn: Turn, context: cel.Context, later: Callable[[int], cel.Conte
     return {high}
 
 
-def _execute(program: cel.Program | None, context: cel.Context) -> Any:
+def _execute(program: cel.Program | None, context: Any) -> Any:
     try:
         return program.execute(context) if program is not None else None
     except Exception:

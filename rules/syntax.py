@@ -81,6 +81,8 @@ def parse(line: str) -> Node:
     level = [tree]
     for _ in range(DEPTH):
         level = [part for node in level for part in node.parts]
+        if not level:
+            break
     if level:
         raise UnsupportedError("the line is nested too deeply", level[0].start)
     return tree

@@ -20,7 +20,8 @@ from ..referral.landing import Dropped
 from ..referral.masking import masked_text
 from ..referral.touches import SAME_ARRIVAL, Touch, merge
 from ..referral.visitor import Agreed, Change, Page, SeenAs, Talk, Viewed, Visitor, changed
-from ..rules.ruleset import Explanation, Refusal, Refuse
+from ..rules.ranked import Refusal, Refuse
+from ..rules.ruleset import Explanation
 from ..settings.addresses import split
 from ..settings.model import PageType, Rule
 from ..stores.talks import Talks

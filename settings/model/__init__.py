@@ -1,13 +1,14 @@
 """The models of all settings, which other rooms import from here. For loading and errors, see `load.py`."""
 
 from .base import LANGUAGES, Language, Model, PageType, mail_address, sender_parts
-from .chat import Callback, Chat, ChatAttribute, Hours, Rule
+from .chat import Callback, Chat, ChatAttribute, Hours
 from .credit import Credit, Lookback, Terms
 from .limits import Bound, Limits
 from .offers import Coupon, Offers
 from .orders import Cart, Fraud, Hold, Net, Order, Webhook
 from .partners import Partner
 from .payouts import BankAccount
+from .rules import Rule
 from .server import JOURNAL, Delivery, Settings, Smtp, Upstream, listen_address
 from .sharing import Files
 from .site import ApiScope, EventEndpoint, Site

@@ -1,4 +1,4 @@
-"""The chat, and the rules that offer it."""
+"""The chat and its look."""
 
 import re
 from datetime import date
@@ -9,22 +9,6 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from .base import Language, Model, PageType, Sender, TimeZone
 
 DEPARTMENT = r"^[A-Za-z0-9_.-]{1,64}$"
-
-
-class Rule(Model):
-    """When to show, invite or hide: all lines of `when` must be true; the first match by priority acts."""
-
-    name: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")
-    when: list[str] = []
-    action: Literal["show", "invite", "hide"]
-    priority: int = 0
-    text: str | dict[Language, str] | None = None
-    question: bool = True
-    department: str | None = Field(None, pattern=DEPARTMENT)
-    enabled: bool = True
-    forced: bool = False
-
-
 Side = Literal["left", "right"]
 WidgetText = Literal["agent", "away", "button", "closed", "greeting", "invitation", "offline", "online"]
 

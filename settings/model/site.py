@@ -7,12 +7,13 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, SecretStr
 
 from .base import Host, Language, Model, OneHost, PageType, TimeZone
-from .chat import Callback, Chat, Hours, Rule, Widget
+from .chat import Callback, Chat, Hours, Widget
 from .credit import Credit
 from .offers import Offers
 from .orders import Carry, Cart, Fraud, Hold, Net, Order, Webhook
 from .partners import Partner, PartnerPages
 from .payouts import BankAccount
+from .rules import Rule
 from .sharing import CoBrowsing, Files
 
 SecondFactor = Literal["off", "owners", "all"]

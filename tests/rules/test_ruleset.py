@@ -3,20 +3,13 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from clew.rules.compiler import LINES, RULES, RuleErrors, RuleProblem
 from clew.rules.conditions import compile_line
-from clew.rules.evaluation import LOOKAHEAD, Plan
+from clew.rules.evaluation import LOOKAHEAD, LOOKAHEAD_SECONDS, Plan
 from clew.rules.facts import FACTS, GROUPS, WEEKDAYS, advance
 from clew.rules.moments import HORIZON
-from clew.rules.ruleset import (
-    LINES,
-    LOOKAHEAD_SECONDS,
-    RULES,
-    Refusal,
-    Refuse,
-    RuleErrors,
-    RuleProblem,
-    RuleSet,
-)
+from clew.rules.ranked import Refusal, Refuse
+from clew.rules.ruleset import RuleSet
 from clew.settings.model import Rule
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -408,9 +401,9 @@ class TestErrors:
             RuleSet(rules)
         unknown = "column 1: unknown fact `visit.page`"
         assert list(caught.value.problems) == [
-            RuleProblem(0, 0, unknown, "did you mean visit.pages?"),
-            RuleProblem(0, 2, "column 13: '=' is not allowed here", "to compare, write =="),
-            RuleProblem(2, 0, unknown, "did you mean visit.pages?"),
+            RuleProblem(0, ("when", 0), unknown, "did you mean visit.pages?"),
+            RuleProblem(0, ("when", 2), "column 13: '=' is not allowed here", "to compare, write =="),
+            RuleProblem(2, ("when", 0), unknown, "did you mean visit.pages?"),
         ]
 
     def test_a_mistake_in_a_line_of_several_rows_names_the_row(self) -> None:

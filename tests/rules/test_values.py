@@ -1,6 +1,7 @@
 import pytest
+from clew.rules.compiler import RuleErrors
 from clew.rules.conditions import ConditionError, compile_line
-from clew.rules.ruleset import RuleErrors, RuleSet
+from clew.rules.ruleset import RuleSet
 from clew.settings.model import Rule
 
 KNOWN = {"partner.id": ("blog", "shopper"), "partner.network": ("", "awin"), "touch.network": ("", "awin")}

@@ -1,0 +1,114 @@
+"""The rules of a site in order, and the first of them whose conditions are all true.
+
+Many rules share their first line: a page, a partner, a stage of the sale. So a condition that is found false
+takes all rules that need it away at once. The rules that are left are the bits of a number, the first rule
+the lowest; for each condition there is a number with the rules that do without it. To keep the numbers small,
+and the time linear in the rules, rules are taken in blocks.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from msgspec import Struct
+
+from ..settings.model import Rule
+from .direct import ASK
+from .moments import Wait
+from .trees import Tree
+
+BLOCK = 1024
+
+
+class Refusal(Struct, frozen=True):
+    """Why a rule whose lines are all true may not act now; `seconds` from now it may, None: not by time
+    alone."""
+
+    why: str
+    seconds: float | None = None
+
+
+Refuse = Callable[[Rule], Refusal | None]
+"""Asked of a rule before it acts. It is not asked of rules whose lines are not true."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A rule with its conditions. `conditions` are as they are written; `timeless` and `timed` are the same,
+    cheapest first, without and with facts of time. `waits` are the timed ones where time makes each of them
+    true and keeps it so, else None."""
+
+    rule: Rule
+    conditions: tuple[Tree, ...]
+    timeless: tuple[Tree, ...]
+    timed: tuple[Tree, ...]
+    waits: tuple[Wait, ...] | None
+
+
+class Block:
+    """Some of the rules, in order."""
+
+    def __init__(self, rules: Sequence[Ranked]) -> None:
+        self.rules = tuple(rules)
+        self.enabled = sum(1 << place for place, one in enumerate(rules) if one.rule.enabled)
+        needing: dict[Tree, int] = {}
+        for place, one in enumerate(rules):
+            for condition in one.timeless:
+                needing[condition] = needing.get(condition, 0) | 1 << place
+        whole = (1 << len(rules)) - 1
+        self.without: Mapping[Tree, int] = {condition: whole & ~bits for condition, bits in needing.items()}
+
+
+def blocks_of(rules: Sequence[Ranked]) -> tuple[Block, ...]:
+    """The rules in blocks."""
+    return tuple(Block(rules[start : start + BLOCK]) for start in range(0, len(rules), BLOCK))
+
+
+@dataclass(slots=True)
+class Found:
+    """The rule that acts, if any. Of those before it: `waiting` are rules of which only conditions with facts
+    of time are false, `refused` in how many seconds those that are refused may act."""
+
+    winner: Ranked | None = None
+    waiting: list[Ranked] = field(default_factory=list)
+    refused: list[float] = field(default_factory=list)
+
+
+def first_of(
+    blocks: Sequence[Block],
+    truth: Callable[[Tree], bool | None],
+    truths: Mapping[Tree, object],
+    refuse: Refuse | None,
+) -> Found:
+    """The first rule whose conditions are all true and that is not refused. `truths` has what
+    `truth` has found."""
+    found = Found()
+    for block in blocks:
+        left, rules, without = block.enabled, block.rules, block.without
+        while left:
+            bit = left & -left
+            one = rules[bit.bit_length() - 1]
+            for condition in one.timeless:
+                # Inlined for those that were asked before.
+                known = truths.get(condition, ASK)
+                if (truth(condition) if known is ASK else known) is not True:
+                    left &= without[condition]
+                    break
+            else:
+                left ^= bit
+                now = all(truth(condition) is True for condition in one.timed)
+                if _acts(one, now, refuse, found):
+                    found.winner = one
+                    return found
+    return found
+
+
+def _acts(one: Ranked, now: bool, refuse: Refuse | None, found: Found) -> bool:
+    """Whether a rule of which everything but time is true acts; else it is noted what it waits for."""
+    refusal = refuse(one.rule) if refuse is not None else None
+    if refusal is None or (not now and refusal.seconds is not None):
+        if now:
+            return True
+        found.waiting.append(one)
+    elif refusal.seconds is not None:
+        found.refused.append(refusal.seconds)
+    return False
