@@ -290,10 +290,12 @@ class Talk {
     if (entry.id !== null) return;
     // It is in the history if an earlier page sent it and was left before the response.
     const known = this.entries.some((other) => other.id === id);
-    const late = this.entries.slice(this.entries.indexOf(entry)).some((other) => other.id !== null && other.id < id);
+    const place = this.entries.indexOf(entry);
+    const strays = ({ id: other }, index) => other !== null && (other > id) === (index < place);
+    const moves = !known && this.entries.some(strays);
     Object.assign(entry, { id, at, state: "sent", due: undefined });
-    if (known || late) this.drop(entry);
-    if (late && !known) this.add(entry, false);
+    if (known || moves) this.drop(entry);
+    if (moves) this.add(entry, false);
     this.listener.changed(entry);
     this.keep();
     this.accepted();

@@ -56,6 +56,28 @@ async def test_messages_are_shown_live_on_both_sides(clew: FakeClew, page: Page)
     assert (clew.posted[0]["text"], clew.posted[0]["rule"]) == ("Is the pot in stock?", None)
 
 
+async def test_an_answer_that_is_faster_than_the_response_to_its_question_is_below_it(
+    clew: FakeClew, page: Page
+) -> None:
+    sent = asyncio.Event()
+
+    async def late(route: Route) -> None:
+        response = await route.fetch()
+        await sent.wait()
+        await route.fulfill(response=response)
+
+    await opened(clew, page)
+    await write(page, "Hello?")
+    await clew.until(lambda: clew.streams)
+    await page.route("**/messages", late)
+    await write(page, "Is the pot in stock?")
+    await clew.until(lambda: len(clew.posted) == 2)
+    await clew.say("Yes, five of them.")
+    await expect(page.get_by_text("Yes, five of them.")).to_be_visible()
+    sent.set()
+    await expect(texts(page)).to_have_text(["Hello?", "Is the pot in stock?", "Yes, five of them."])
+
+
 async def test_an_update_older_than_the_first_message_does_not_close_the_chat(
     clew: FakeClew, page: Page
 ) -> None:
