@@ -178,7 +178,10 @@ def _shown(name: str, value: Any, masking: Masking) -> str:
 def _show(found: Explanation, masking: Masking) -> None:
     for explained in found.rules:
         color, outcome = VERDICTS[explained.verdict]
-        outcome = f"{outcome}: {explained.why}" if explained.why else outcome
+        if explained.why:
+            outcome += (
+                f", and may not: {explained.why}" if explained.verdict == "fails" else f": {explained.why}"
+            )
         wait = f", would in {explained.retry_after:g} s" if explained.retry_after is not None else ""
         console.print(
             f"[{color}]{escape(explained.rule.name)}[/{color}] ({explained.rule.action}): {outcome}{wait}"

@@ -10,13 +10,13 @@ from typing import Any
 from msgspec import Struct, json, to_builtins
 from msgspec.structs import replace
 
+from .invites import Exposed, Invited, Offer, Offered
 from .touches import Touch, merge, with_shown
 
 VISIT_GAP = 30 * 60
 TRAIL_PAGES = 50
 RECENT = 5  # page views for which `decide` may still be called again
 TOUCHES = 20
-SEEN = 50
 # Bytes of JSON: a record has at most a few kilobytes, since it is read and written on each page.
 TRAIL_BYTES = 5000
 TOUCHES_BYTES = 4000
@@ -77,8 +77,9 @@ class Visitor(Struct, omit_defaults=True):
 
     `visits` counts runs of page views with gaps under 30 minutes, `visit_at` is the start of the current
     one and `pages` the number of its page views; `trail` holds the last page views of all visits. `cart`
-    is the last cart seen on a page: `value` (decimal text), `currency`, `items`; `cart_at` is when. `seen`,
-    `dismissed` and `accepted` list the rules whose invites were so in the current visit. `talked_at` is when
+    is the last cart seen on a page: `value` (decimal text), `currency`, `items`; `cart_at` is when. `offers`
+    are the last invites of all visits, `dismissals` counts those that were dismissed; `exposed` has by
+    experiment how far the visitor got (`invites.STEPS`). `talked_at` is when
     the last conversation was opened, `chat_failed_at` when a provider's chat did not come. `ordered_on` marks
     the page that showed the last order, `order_seen_at` is when clew heard of it (`ordered_at` is the order's
     own time), `shopped_at` the last time since then that a cart
@@ -103,10 +104,9 @@ class Visitor(Struct, omit_defaults=True):
     trail: tuple[Page, ...] = ()
     cart: Mapping[str, str] = {}
     cart_at: float = 0.0
-    seen: tuple[str, ...] = ()
-    dismissed: tuple[str, ...] = ()
-    accepted: tuple[str, ...] = ()
+    offers: tuple[Offer, ...] = ()
     dismissals: int = 0
+    exposed: Mapping[str, int] = {}
     talked_at: float = 0.0
     chat_failed_at: float = 0.0
     ordered_at: float = 0.0
@@ -128,6 +128,26 @@ class Visitor(Struct, omit_defaults=True):
         if self.talk is None or not self.talk.open:
             return 0
         return sum(answer > self.read for answer in self.talk.answers)
+
+    @property
+    def invited(self) -> tuple[Offer, ...]:
+        """The invites of the current visit."""
+        return tuple(one for one in self.offers if one.visit == self.visits)
+
+    @property
+    def seen(self) -> tuple[str, ...]:
+        """The rules whose invites were seen in the current visit, once for each page."""
+        return tuple(one.rule for one in self.invited for _ in range(one.seen))
+
+    @property
+    def dismissed(self) -> tuple[str, ...]:
+        """The rules whose invites were dismissed in the current visit."""
+        return tuple(one.rule for one in self.invited if one.end == "dismissed")
+
+    @property
+    def accepted(self) -> tuple[str, ...]:
+        """The rules whose invites were accepted in the current visit."""
+        return tuple(one.rule for one in self.invited if one.end == "accepted")
 
     def pages_since(self, since: float, counts: Callable[[str], bool]) -> bool:
         """Whether a page view, or an arrival with attribution, came after `since`
@@ -247,7 +267,6 @@ class Viewed(Struct, frozen=True):
             visitor.visits += 1
             visitor.visit_at = now
             visitor.pages = 0
-            visitor.seen = visitor.dismissed = visitor.accepted = ()
         visitor.first_at = visitor.first_at or now
         visitor.pages += 1
         visitor.language = self.language or visitor.language
@@ -278,23 +297,6 @@ class Shopped(Struct, frozen=True):
         """The last time counts."""
         visitor.first_at = visitor.first_at or now
         visitor.shopped_at = now
-
-
-class Invited(Struct, frozen=True):
-    """What became of an invite: `what` is seen, dismissed or accepted."""
-
-    rule: str
-    what: str
-
-    def apply(self, visitor: Visitor, now: float) -> None:
-        """A rule is listed each time it was seen in a visit, and once if it was dismissed or accepted;
-        dismissals are also counted over all visits."""
-        listed: tuple[str, ...] = getattr(visitor, self.what)
-        if self.what == "seen":
-            visitor.seen = (*listed, self.rule)[-SEEN:]
-        elif self.rule not in listed:
-            setattr(visitor, self.what, (*listed, self.rule))
-            visitor.dismissals += self.what == "dismissed"
 
 
 class Ordered(Struct, frozen=True):
@@ -421,7 +423,9 @@ Change = (
     | Restored
     | Viewed
     | CartSeen
+    | Offered
     | Invited
+    | Exposed
     | Ordered
     | Agreed
     | HandedOver

@@ -55,11 +55,11 @@ class Compiler:
         order = sorted(whole, key=self._place)
         self.ranked = tuple(self._ranked(rule, trees, shared) for rule, trees in order)
 
-    def _place(self, one: tuple[Rule, tuple[Tree, ...]]) -> tuple[int, bool, int, int, str]:
+    def _place(self, one: tuple[Rule, tuple[Tree, ...]]) -> tuple[bool, int, bool, int, int, str]:
         rule, trees = one
         lines = [number for tree in trees for number in numbers(tree)]
         facts = {reference.path for number in lines for reference in self.conditions[number].references}
-        return -rule.priority, not rule.forced, -len(lines), -len(facts), rule.name
+        return rule.default, -rule.priority, not rule.forced, -len(lines), -len(facts), rule.name
 
     def _rule(self, place: int, rule: Rule) -> tuple[Rule, tuple[Tree, ...]]:
         self._left = LINES

@@ -27,8 +27,9 @@ class Refusal(Struct, frozen=True):
     seconds: float | None = None
 
 
-Refuse = Callable[[Rule], Refusal | None]
-"""Asked of a rule before it acts. It is not asked of rules whose lines are not true."""
+Refuse = Callable[[Rule, bool], Refusal | None]
+"""Asked of a rule before it acts, and of one that only waits for time (then with True) before it is waited
+for. It is not asked of others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ def first_of(
 
 def _acts(one: Ranked, now: bool, refuse: Refuse | None, found: Found) -> bool:
     """Whether a rule of which everything but time is true acts; else it is noted what it waits for."""
-    refusal = refuse(one.rule) if refuse is not None else None
+    refusal = refuse(one.rule, not now) if refuse is not None else None
     if refusal is None or (not now and refusal.seconds is not None):
         if now:
             return True

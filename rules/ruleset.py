@@ -30,7 +30,8 @@ class RuleExplained:
 
     `acts`: it is the decision. `behind`: all its lines are true, but another rule comes first. `fails`: line
     `failed` (the index of the first) is not true; in `retry_after` seconds all of them would be true if only
-    time passes. `skipped`: the caller refuses it, for the reason in `why`. `disabled`: by the settings.
+    time passes. `skipped`: the caller refuses it, for the reason in `why`, also if it `fails`.
+    `disabled`: by the settings.
     """
 
     rule: Rule
@@ -51,7 +52,7 @@ class Explanation:
 
 class RuleSet:
     """Compiled rules in the order in which they are asked: higher priorities first, then forced ones, then
-    those with more lines, then with more facts, then by name.
+    those with more lines, then with more facts, then by name; default rules come last.
 
     Raises RuleErrors with everything that is wrong, also in disabled rules. `known` are the values that facts
     of this site can have: to compare with any other is an error.
@@ -115,12 +116,12 @@ class RuleSet:
         rule = one.rule
         lines = tuple(moment.explained(condition) for condition in one.conditions)
         failed = next((place for place, line in enumerate(lines) if not line.holds), None)
-        refusal = refuse(rule) if refuse is not None and not wins else None
+        refusal = refuse(rule, failed is not None) if refuse is not None and not wins else None
         retry_after = None
         verdict: Literal["acts", "behind", "fails", "skipped", "disabled"]
         if not rule.enabled:
             verdict = "disabled"
-        elif refusal is not None:
+        elif failed is None and refusal is not None:
             verdict = "skipped"
         elif failed is None:
             verdict = "acts" if wins else "behind"
@@ -128,7 +129,7 @@ class RuleSet:
             verdict = "fails"
             if moment.all_hold(one.timeless):
                 retry_after = self._retry_after(moment, [one], None)
-        why = refusal.why if refusal is not None and verdict == "skipped" else ""
+        why = refusal.why if refusal is not None and rule.enabled else ""
         return RuleExplained(rule, verdict, failed, lines, retry_after, why)
 
 

@@ -20,7 +20,7 @@ class Answers:
     def __init__(self, site: Site, mails: bool = False) -> None:
         self._mails = mails
         self._site = site
-        self._parts: dict[tuple[str | None, str, PageType | None], bytes] = {}
+        self._parts: dict[tuple[str | None, str, PageType | None, str | None], bytes] = {}
 
     def language(self, tag: str, accepted: str = "") -> str:
         """The language of the answer for a page in a language (a BCP 47 tag) and a browser that accepts some
@@ -33,6 +33,7 @@ class Answers:
         language: str,
         page: PageType | None,
         *,
+        variant: str | None = None,
         retry_after: float | None,
         conversation: bool,
         unread: int,
@@ -44,7 +45,8 @@ class Answers:
         checkout: list[str] | None = None,
         chat: Mapping[str, object] | None = None,
     ) -> bytes:
-        """A whole answer as JSON, for a `page` of a type. `retry_after` is in seconds. `order` are the
+        """A whole answer as JSON, for a `page` of a type. `variant` names one of the rule's texts.
+        `retry_after` is in seconds. `order` are the
         selectors of an order that the browser should read, None for none. `consent` is the visitor's consent
         for the loader, None if the site does not ask for it. `carry` is the visitor's token and the cart that
         gets it, `checkout` are the hosts to which links get one. `chat` is what the provider's chat gets,
@@ -52,9 +54,9 @@ class Answers:
         somebody is there."""
         # Only pages on which the chat is elsewhere have an answer of their own.
         page = page if page in self._site.widget.pages else None
-        part = self._parts.get((rule.name if rule is not None else None, language, page))
+        part = self._parts.get((rule.name if rule is not None else None, language, page, variant))
         if part is None:
-            part = self._part(rule, language, page)
+            part = self._part(rule, language, page, variant)
         optional = b"" if order is None else b',"order":' + _json(order)
         if back is not None:
             optional += b',"back":' + _json(back)
@@ -75,19 +77,19 @@ class Answers:
             optional,
         )
 
-    def _part(self, rule: Rule | None, language: str, page: PageType | None) -> bytes:
+    def _part(self, rule: Rule | None, language: str, page: PageType | None, variant: str | None) -> bytes:
         widget = self._site.widget
         name = rule.name if rule is not None else None
         data: dict[str, object] = {
             "action": self.action(rule),
             "rule": name,
             "language": language,
-            "invite": _invite(rule, language),
+            "invite": _invite(rule, language, variant),
             "widget": {**_look(widget, language, page), "mails": self._mails},
         }
         if self._site.chat.typing_preview:
             data["typing_preview"] = True
-        part = self._parts[name, language, page] = _json(data)[:-1]
+        part = self._parts[name, language, page, variant] = _json(data)[:-1]
         return part
 
     def action(self, rule: Rule | None) -> str:
@@ -112,11 +114,17 @@ def _look(widget: Widget, language: str, page: PageType | None) -> dict[str, Any
     return look
 
 
-def _invite(rule: Rule | None, language: str) -> dict[str, Any] | None:
+def _invite(rule: Rule | None, language: str, variant: str | None) -> dict[str, Any] | None:
     if rule is None or rule.action != "invite":
         return None
-    words = localised(rule.text, language) or text(language, "invite")
-    return {"rule": rule.name, "text": words, "question": rule.question}
+    return {"rule": rule.name, "text": invite_text(rule, variant, language), "question": rule.question}
+
+
+def invite_text(rule: Rule, variant: str | None, language: str) -> str:
+    """The text of an invite: that of a variant, else of the first one, else the rule's, else clew's own."""
+    first = rule.variants[0] if rule.variants else None
+    chosen = next((one for one in rule.variants if one.name == variant), first)
+    return localised(chosen.text if chosen else rule.text, language) or text(language, "invite")
 
 
 def localised(texts: str | dict[Any, str] | None, language: str) -> str | None:

@@ -22,7 +22,7 @@ from ..stores.ledger.conversations import Text
 from ..stores.talks import Talks
 from ..stores.visits import Visits
 from ..templates import text
-from .answers import localised
+from .answers import invite_text
 from .clock import Clock
 from .limits import LimitedError, Limits, Own, Rate, network_of
 from .site import SiteRuntime
@@ -135,7 +135,7 @@ class Conversations:
             extra=extra,
             opening=lambda: self._limits.take("conversations", site.name, client),
             refuse=_refuse,
-            invite=_invited(site, said),
+            invite=_invited(site, known, said),
         )
         await self._added(added)
         return added
@@ -325,13 +325,15 @@ def without_controls(said: str) -> str:
     return _CONTROLS.sub("", said.replace("\r\n", "\n").replace("\r", "\n"))
 
 
-def _invited(site: SiteRuntime, said: VisitorMessage) -> str | None:
+def _invited(site: SiteRuntime, known: Known, said: VisitorMessage) -> str | None:
     """The text of the invite that a message answers, as the visitor read it."""
     rule = next((rule for rule in site.settings.rules if rule.name == said.rule), None)
     if rule is None:
         return None
     language = said.language or site.settings.language
-    return (localised(rule.text, language) or text(language, "invite"))[:INVITE_LENGTH]
+    experiment = site.invites.experiment(rule.name) if known.agreed or not site.asks_consent else None
+    variant = None if experiment is None else experiment.arm(known.visitor)
+    return invite_text(rule, variant, language)[:INVITE_LENGTH]
 
 
 def _farewell(found: Conversation) -> str:

@@ -20,10 +20,10 @@ from ..referral.landing import Dropped
 from ..referral.masking import masked_text
 from ..referral.touches import SAME_ARRIVAL, Touch, merge
 from ..referral.visitor import Agreed, Change, Page, SeenAs, Talk, Viewed, Visitor, changed
-from ..rules.ranked import Refusal, Refuse
-from ..rules.ruleset import Explanation
+from ..rules.policy import Asked
+from ..rules.ruleset import Decision, Explanation
 from ..settings.addresses import split
-from ..settings.model import PageType, Rule
+from ..settings.model import PageType
 from ..stores.talks import Talks
 from ..stores.visits import Visits
 from .agents import AgentLoads
@@ -34,8 +34,9 @@ from .effects import JoinVisitor
 from .facts import PageNow, gather
 from .forgetting import Forgetter
 from .handing import Handing, joined, may_join
+from .inviting import Inviting, given
 from .limits import LimitedError
-from .ordering.shopping import page_mark, showed_its_order
+from .ordering.shopping import showed_its_order
 from .origin import Origin
 from .provider_chat import provider_chat
 from .site import SiteRuntime
@@ -48,6 +49,8 @@ RETRY_AFTER_LEAST = 15
 BEGIN_SECONDS = 60
 # How long a decision may wait for the visit store.
 VISIT_SECONDS = 0.2
+# How often a decision is made once more because another tab got an invite meanwhile.
+CLAIMS = 3
 
 
 class Ask(Struct, frozen=True):
@@ -90,6 +93,7 @@ class Decisions:
         clock: Clock,
         later: Callable[[Coroutine[Any, Any, None]], None],
         handing: Handing,
+        inviting: Inviting,
     ) -> None:
         self._visits = visits
         self._visitors = visitors
@@ -99,6 +103,7 @@ class Decisions:
         self._forgetter = forgetter
         self._later = later
         self._handing = handing
+        self._inviting = inviting
         self._events = events
         self._clock = clock
         self._consents = ConsentWatch(events)
@@ -173,7 +178,7 @@ class Decisions:
         view = _View(site, None, ask, self._clock.now())
         self._attribution.notify_dropped(site, view.dropped)
         talk = Talk() if known is None else await self._talks.recall(site.name, known.visitor)
-        answer = self._answer(view, replace(view.unstored(None), talk=talk))
+        answer = await _answered(self._answer(view, replace(view.unstored(None), talk=talk)))
         if known is None or not ask.settled or not _withdraws(site, known, ask.consent):
             kept = await self._arrive_unrecognised(view, known)
             return replace(answer, set_cookies=kept) if kept else answer
@@ -214,9 +219,11 @@ class Decisions:
         except Exception as error:
             self._note_failure(view.site, error)
             return await self._decide_unstored(view)
-        return self._decide_anew(view) if visitor.forgotten else await self._recall(view, visitor)
+        return await (
+            _answered(self._decide_anew(view)) if visitor.forgotten else self._recall(view, visitor)
+        )
 
-    def _decide_anew(self, view: "_View") -> Answer:
+    def _decide_anew(self, view: "_View") -> Answer | Awaitable[Answer]:
         """For a browser whose visitor asked to be forgotten: it is a new visitor, by a new cookie."""
         anew = _View(view.site, None, view.ask, view.now)
         return self._answer(anew, replace(anew.unstored(None), talk=Talk()))
@@ -230,44 +237,99 @@ class Decisions:
             self._note_failure(view.site, error)
             stored = None
         if stored is not None and stored.forgotten:
-            return self._decide_anew(view)
+            return await _answered(self._decide_anew(view))
         return await self._recall(view, view.unstored(stored))
 
     async def _recall(self, view: "_View", visitor: Visitor) -> Answer:
         if visitor.talk is None:
             talk = await self._talks.recall(view.site.name, visitor.id)
             visitor = replace(visitor, talk=talk)
-        return self._answer(view, visitor)
+        return await _answered(self._answer(view, visitor))
 
     def _note_failure(self, site: SiteRuntime, error: Exception) -> None:
         if not isinstance(error, LimitedError):
             self._visitors.failed(site.name, "decide", error)
 
-    def _answer(self, view: "_View", visitor: Visitor) -> Answer:
+    def _answer(self, view: "_View", visitor: Visitor) -> Answer | Awaitable[Answer]:
         """Ask the rules; tell of the decision and of a new touch."""
-        site, ask, now = view.site, view.ask, view.now
+        site = view.site
         if view.arrival.new and view.arrival.touch is not None:
             self._attribution.notify_touch(site, visitor.id, view.arrival.touch)
         if view.known is not None and view.arrival.renew:
             self._attribution.click_watch.seen(site, view.known.touches, view.arrival.known.touches)
+        return self._ask_rules(view, visitor, CLAIMS)
+
+    def _ask_rules(self, view: "_View", visitor: Visitor, claims: int) -> Answer | Awaitable[Answer]:
+        """The answer, once the visitor's record has the invite that it brings. The record may change before
+        that by another tab; then the rules are asked again, at most so often."""
+        site, ask, now = view.site, view.ask, view.now
         load = self._agents.of(site.name, now)
         facts = gather(site, visitor, ask.page, load, now, site.rules.facts)
-        decision = site.rules.decide(facts, _refuses(site, visitor, ask.page.url, now))
+        asked = self._inviting.ask(site, visitor, ask.page, load, now, recognised=view.recognised)
+        decision = site.rules.decide(facts, asked)
+        changes = self._inviting.changes(visitor, ask.page, decision.rule) if view.known is not None else ()
+        if not changes:
+            return self._tell(view, visitor, decision, asked)
+        if not claims:
+            return self._tell(view, visitor, Decision(None, decision.retry_after), asked)
+        client = ask.origin.client
+        try:
+            found = self._visitors.update_at_once(site, _known(view), lambda stored: changes, client, now)
+        except Exception as error:
+            self._note_failure(site, error)
+            return self._tell(view, visitor, decision, asked)
+        if found is None:
+            return self._claim_later(view, visitor, decision, asked, claims)
+        return self._claimed(view, visitor, found, decision, asked, claims)
+
+    async def _claim_later(
+        self, view: "_View", visitor: Visitor, decision: Decision, asked: Asked, claims: int
+    ) -> Answer:
+        """Write the invite down where the store has to be waited for. Without a store it is not known what
+        other tabs show."""
+        changes = self._inviting.changes(visitor, view.ask.page, decision.rule)
+        try:
+            async with asyncio.timeout(VISIT_SECONDS):
+                client = view.ask.origin.client
+                found = await self._visitors.remember(view.site, _known(view), changes, client)
+        except Exception as error:
+            self._note_failure(view.site, error)
+            return self._tell(view, visitor, decision, asked)
+        return await _answered(self._claimed(view, visitor, found, decision, asked, claims))
+
+    def _claimed(
+        self, view: "_View", visitor: Visitor, found: Visitor, decision: Decision, asked: Asked, claims: int
+    ) -> Answer | Awaitable[Answer]:
+        """`visitor` is who was asked for, `found` the record after the claim."""
+        if found.forgotten:
+            return self._decide_anew(view)
+        found = found if found.talk is not None else replace(found, talk=visitor.talk)
+        if decision.rule is not None and not given(found, view.ask.page, decision.rule):
+            return self._ask_rules(view, found, claims - 1)
+        return self._tell(view, found, decision, asked)
+
+    def _tell(self, view: "_View", visitor: Visitor, decision: Decision, asked: Asked) -> Answer:
+        """The answer for a decision that holds."""
+        site, ask, now = view.site, view.ask, view.now
         action = site.answers.action(decision.rule)
         here = self._agents.is_here(site.name, now, visitor=visitor.id)
+        rule = decision.rule
+        if rule is not None and action == "invite":
+            self._inviting.gave(site, asked, rule)
         self._events.emit(
             "decision",
             site=site.name,
             visitor=visitor.id,
             page=site.masking.logged(_local(ask.page.url)),
             action=action,
-            rule=decision.rule.name if decision.rule else None,
+            rule=rule.name if rule else None,
             retry_after=decision.retry_after,
         )
         body = site.answers.body(
-            decision.rule,
+            rule,
             site.answers.language(ask.page.language, ask.page.accepted),
             _page_type(site, ask.page),
+            variant=asked.arms.get(rule.name) if rule else None,
             retry_after=_again(site, decision.retry_after, now),
             conversation=visitor.talk is not None and visitor.talk.open,
             unread=visitor.unread,
@@ -322,8 +384,9 @@ class Decisions:
         visitor = replace(visitor, talk=await self._talks.bring_up(site.name, visitor.id))
         await self._agents.refresh()
         now = self._clock.now()
-        facts = gather(site, visitor, page, self._agents.of(site.name, now), now)
-        return site.rules.explain(facts, _refuses(site, visitor, page.url, now))
+        load = self._agents.of(site.name, now)
+        asked = self._inviting.ask(site, visitor, page, load, now, recognised=True)
+        return site.rules.explain(gather(site, visitor, page, load, now), asked)
 
 
 def _again(site: SiteRuntime, retry_after: float | None, now: float) -> float | None:
@@ -334,6 +397,15 @@ def _again(site: SiteRuntime, retry_after: float | None, now: float) -> float | 
     return math.ceil(change - now) if retry_after is None else min(retry_after, math.ceil(change - now))
 
 
+async def _answered(found: Answer | Awaitable[Answer]) -> Answer:
+    return found if isinstance(found, Answer) else await found
+
+
+def _known(view: "_View") -> Known:
+    assert view.known is not None
+    return view.known
+
+
 class _View:
     """A page view, and what the visitor brought with it."""
 
@@ -342,6 +414,8 @@ class _View:
         self.known = known
         self.ask = ask
         self.now = now
+        # Whether it is the same visitor on its next page.
+        self.recognised = ask.consent is ASSUMED or ask.consent.consent is Consent.GRANTED
         touch, self.dropped = _landing(site, ask, now)
         seen = known.touches if known is not None else ()
         touch = _marked(site, ask, touch, seen)
@@ -413,13 +487,6 @@ def _wanted(site: SiteRuntime, visitor: Visitor, url: str) -> list[str] | None:
         return None
     parts = (order.id, order.total, order.currency)
     return [part for part in parts if part != "jsonld" and not is_currency(part)]
-
-
-def _in_talk(site: SiteRuntime, visitor: Visitor, now: float) -> bool:
-    """Whether the visitor talks; where the ledger cannot say so, whether a talk was opened not long ago."""
-    if visitor.talk is not None:
-        return visitor.talk.runs(now)
-    return bool(visitor.talked_at) and now - visitor.talked_at < site.settings.chat.window_hours * 3600
 
 
 def _landing(site: SiteRuntime, ask: Ask, now: float) -> tuple[Touch | None, list[Dropped]]:
@@ -504,41 +571,6 @@ def _seen_before(touch: Touch, view: str, known: Known, stored: Visitor | None) 
         return True
     earlier = merge(known.touches, stored.touches if stored is not None else ())
     return any(t.doubt and t.clicks == touch.clicks and touch.at - t.at <= SAME_ARRIVAL for t in earlier)
-
-
-def _refuses(site: SiteRuntime, visitor: Visitor, url: str, now: float) -> Refuse:
-    """Which invites may not come now, each with the one cause: those answered or ignored often enough in this
-    visit; all of them after as many dismissals as the site bears, while the visitor talks, and on the page
-    that showed the order."""
-
-    def refuse(rule: Rule) -> Refusal | None:
-        if rule.action != "invite":
-            return None
-        cause = _cause(site, visitor, url, _in_talk(site, visitor, now)) or _own_cause(site, visitor, rule)
-        return Refusal(cause) if cause else None
-
-    return refuse
-
-
-def _own_cause(site: SiteRuntime, visitor: Visitor, rule: Rule) -> str:
-    if rule.name in visitor.accepted:
-        return "accepted in this visit"
-    if rule.name in visitor.dismissed:
-        return "dismissed in this visit"
-    if visitor.seen.count(rule.name) >= site.settings.widget.invite_pages:
-        return f"seen on {site.settings.widget.invite_pages} pages of this visit"
-    return ""
-
-
-def _cause(site: SiteRuntime, visitor: Visitor, url: str, talks: bool) -> str:
-    if talks:
-        return "in a talk"
-    if len(visitor.dismissed) >= site.settings.widget.dismissals:
-        count = len(visitor.dismissed)
-        return f"{count} {'invite' if count == 1 else 'invites'} dismissed in this visit"
-    if visitor.ordered_on and visitor.ordered_on == page_mark(*split(url)):
-        return "on the page that showed the order"
-    return ""
 
 
 def _local(url: str) -> str:

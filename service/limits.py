@@ -218,6 +218,13 @@ class Limits:
                 self._note(WATCHED, [("own", key, rate)], 1)
         return full
 
+    def until_free(self, key: str, rate: Rate) -> float:
+        """After how many seconds one more of a key that is watched would not be `crowded`; 0 for now."""
+        now = self._clock()
+        drained = self._cells[WATCHED, "own"].find(key, now)[1]
+        left = drained - now - rate.seconds * (1 - 1 / rate.count)
+        return left if left > 1e-6 * rate.seconds else 0.0
+
     def give_back(self, limit: str, site: str, client: str | None, *, own: Own | None = None) -> None:
         """Undo one `take`, because the request turned out to be legitimate."""
         keys = self._keys(limit, site, client, own)

@@ -55,6 +55,7 @@ from .desk_work import DeskWork
 from .files import Files
 from .forgetting import Forgetter
 from .handing import Handing
+from .inviting import Inviting
 from .limits import Limits, Rate
 from .mailing import Mailer
 from .offers import OfferDesk
@@ -268,6 +269,7 @@ class Service:
             *(self.sites, self.events, self.clock),
         )
         self.forgetter = Forgetter(self.ledger, self.visits, self.journal.path, self.events, self.clock)
+        self.inviting = Inviting(self.limits, self.events)
         self.decisions = Decisions(
             self.visits,
             self.visitors,
@@ -279,6 +281,7 @@ class Service:
             self.clock,
             self.tasks.later,
             self.handing,
+            self.inviting,
         )
 
     def _build_providers(self) -> None:

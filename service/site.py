@@ -22,9 +22,10 @@ from ..referral.cookie import VisitorCookie
 from ..referral.domains import CookieDomains
 from ..referral.handover import Handovers
 from ..referral.landing import LandingReader
+from ..rules.policy import Policy as InvitePolicy
 from ..rules.ruleset import RuleSet
 from ..settings.addresses import patterns_of, split
-from ..settings.model import PageType, Partner, Settings, Site
+from ..settings.model import Hours, PageType, Partner, Settings, Site
 from ..settings.platforms import PageTypes, admin_areas, platform_of, with_platform
 from ..templates import Script, provider_script
 from .answers import Answers
@@ -79,6 +80,9 @@ class SiteRuntime:
         self.answers = Answers(site, settings.smtp is not None)
         self.rules = RuleSet(site.rules)
         self.zone = ZoneInfo(site.time_zone)
+        self.invites = InvitePolicy(
+            site, self.zone, lambda week: OfficeHours(Hours.model_validate(week), site.time_zone)
+        )
         self.hours = OfficeHours(site.hours, site.time_zone)
         self.never = patterns_of(tuple(site.never))
         self.admin = patterns_of(admin_areas() if site.admin is None else tuple(site.admin))

@@ -17,7 +17,8 @@ from ...chat.providers import Event
 from ...referral.consent.decision import ASSUMED, ConsentState, of_request, recognised
 from ...referral.consent.message import PageMessage, read_message
 from ...referral.cookie import Known, new_visitor_id
-from ...referral.visitor import Invited, MessagesRead
+from ...referral.invites import Invited
+from ...referral.visitor import MessagesRead
 from ...service.decisions import Answer, Ask
 from ...service.facts import PageNow
 from ...service.limits import LimitedError, network_of

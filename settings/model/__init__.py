@@ -3,6 +3,7 @@
 from .base import LANGUAGES, Language, Model, PageType, mail_address, sender_parts
 from .chat import Callback, Chat, ChatAttribute, Hours
 from .credit import Credit, Lookback, Terms
+from .invites import MOST_INVITES, Invites, RulePolicy, Variant, Week
 from .limits import Bound, Limits
 from .offers import Coupon, Offers
 from .orders import Cart, Fraud, Hold, Net, Order, Webhook
@@ -16,6 +17,7 @@ from .site import ApiScope, EventEndpoint, Site
 __all__ = [
     "JOURNAL",
     "LANGUAGES",
+    "MOST_INVITES",
     "ApiScope",
     "BankAccount",
     "Bound",
@@ -31,6 +33,7 @@ __all__ = [
     "Fraud",
     "Hold",
     "Hours",
+    "Invites",
     "Language",
     "Limits",
     "Lookback",
@@ -41,12 +44,15 @@ __all__ = [
     "PageType",
     "Partner",
     "Rule",
+    "RulePolicy",
     "Settings",
     "Site",
     "Smtp",
     "Terms",
     "Upstream",
+    "Variant",
     "Webhook",
+    "Week",
     "listen_address",
     "mail_address",
     "sender_parts",

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from .base import Language, Model, PageType, Sender, TimeZone
+from .spans import Spans
 
 DEPARTMENT = r"^[A-Za-z0-9_.-]{1,64}$"
 Side = Literal["left", "right"]
@@ -33,18 +34,19 @@ class Widget(Model):
     avatar: str | None = Field(None, max_length=500, pattern=r"""^(https://|/[^/])[^\s"'<>\\]*$""")
     texts: dict[WidgetText, str | dict[Language, str]] = {}
     sound: bool = False
-    dismissals: int = Field(1, ge=1, le=100)
-    invite_pages: int = Field(3, ge=1, le=50)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _moved(cls, data: object) -> object:
+        for old, new in (("dismissals", "dismissals"), ("invite_pages", "pages")):
+            if isinstance(data, dict) and old in data:
+                raise ValueError(
+                    f"`{old}` is not a key of the widget any more; write `{new}` in [sites.invites]"
+                )
+        return data
 
 
-_HOURS = re.compile(r"([01]\d|2[0-3]):[0-5]\d-(([01]\d|2[0-3]):[0-5]\d|24:00)", re.ASCII)
 _DAY = re.compile(r"(\d{4}-)?\d{2}-\d{2}", re.ASCII)
-
-
-def _span(value: str) -> str:
-    if not _HOURS.fullmatch(value):
-        raise ValueError('write from and to, for example "09:00-17:30"')
-    return value
 
 
 def _day(value: str) -> str:
@@ -56,9 +58,6 @@ def _day(value: str) -> str:
     if not _DAY.fullmatch(value):
         raise ValueError('write a day as "2026-12-24", or as "12-24" for every year')
     return value
-
-
-Spans = Annotated[list[Annotated[str, AfterValidator(_span)]], Field(max_length=6)]
 
 
 class Hours(Model):

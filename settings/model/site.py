@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, SecretStr
 from .base import Host, Language, Model, OneHost, PageType, TimeZone
 from .chat import Callback, Chat, Hours, Widget
 from .credit import Credit
+from .invites import Invites
 from .offers import Offers
 from .orders import Carry, Cart, Fraud, Hold, Net, Order, Webhook
 from .partners import Partner, PartnerPages
@@ -131,6 +132,7 @@ class Site(Model):
     keep_query: list[Annotated[str, Field(min_length=1, max_length=64)]] = []
     partners: list[Partner] = []
     rules: list[Rule] = []
+    invites: Invites = Invites()
     order: Order | None = None
     hold: Hold = Hold()
     fraud: Fraud = Fraud()

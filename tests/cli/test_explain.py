@@ -31,6 +31,9 @@ id = "blog"
 param = "ref"
 postback = "https://blog.example/?c={click_id}"
 
+[sites.invites]
+holdout = 0
+
 [[sites.rules]]
 name = "hesitates"
 when = ["visit.seconds >= 90", 'page.path == "/cart"', 'touch.click_id != ""', 'page.query["token"] != ""']

@@ -60,6 +60,9 @@ settings = {{ advertiser_id = "1001", api_key = "env:AWIN_KEY", access_token = "
 commission_groups = {{ Grinders = "GRINDERS" }}
 endpoint = "{receiver}/awin"
 
+[sites.invites]
+holdout = 0
+
 [[sites.rules]]
 name = "hesitates"
 when = ["partner.network == 'awin'", "visit.seconds >= 1"]

@@ -31,6 +31,9 @@ param = "friend"
 postback = "http://127.0.0.1:9/sale?click={{click_id}}&order={{order_id}}"
 allow_private = true
 
+[sites.invites]
+holdout = 0
+
 [[sites.rules]]
 name = "second-page"
 when = ["visit.pages >= 2"]

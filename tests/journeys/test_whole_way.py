@@ -39,6 +39,9 @@ network = "awin"
 settings = {{ advertiser_id = "1001", api_key = "env:AWIN_KEY" }}
 endpoint = "{receiver}"
 
+[sites.invites]
+holdout = 0
+
 [[sites.rules]]
 name = "hesitates"
 when = ["partner.network == 'awin'", "visit.seconds >= 3"]

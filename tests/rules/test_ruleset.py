@@ -26,7 +26,7 @@ def facts(**known: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 
 def refusing(*names: str, seconds: float | None = None) -> Refuse:
-    return lambda rule: Refusal("for a test", seconds) if rule.name in names else None
+    return lambda rule, waits: Refusal("for a test", seconds) if rule.name in names else None
 
 
 def decided(rules: list[Rule], refuse: Refuse | None = None, **known: Mapping[str, Any]) -> tuple[Any, Any]:
@@ -77,16 +77,16 @@ class TestDecide:
 
     def test_only_rules_whose_lines_hold_or_wait_are_asked_whether_they_may(self) -> None:
         """A decision with a thousand rules computes no refusal for each."""
-        asked: list[str] = []
+        asked: list[tuple[str, bool]] = []
 
-        def refuse(one: Rule) -> Refusal | None:
-            asked.append(one.name)
+        def refuse(one: Rule, waits: bool) -> Refusal | None:
+            asked.append((one.name, waits))
             return None
 
         rules = [rule(f"r{n}", f"visit.pages > {n}", priority=n) for n in range(999)]
         rules += [rule("waits", "visit.seconds >= 60", priority=2000)]
         assert decided(rules, refuse, visit={"pages": 2, "seconds": 0})[0] == "r1"
-        assert asked == ["waits", "r1"]
+        assert asked == [("waits", True), ("r1", False)]
 
     def test_a_refusal_that_ends_is_asked_again_when_it_does(self) -> None:
         rules = [rule("first", priority=1), rule("second")]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from clew.referral.invites import Invited
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import (
     TOUCHES,
@@ -14,7 +15,6 @@ from clew.referral.visitor import (
     VISIT_GAP,
     CartSeen,
     Change,
-    Invited,
     Ordered,
     Page,
     Restored,

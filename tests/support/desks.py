@@ -59,6 +59,7 @@ class DeskServer:
             "api_token": token,
             "hosts": ["shop.test", "127.0.0.1"],
             "rules": rules,
+            "invites": {"holdout": 0},
             "partners": partners,
         }
         self.clock = AheadClock()

@@ -1,5 +1,6 @@
 """`decide`, `events`, `orders` and the doors for those who run clew, through the whole mount."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -47,6 +48,7 @@ async def app(tmp_path: Path) -> AsyncIterator[ClewMiddleware]:
         "name": "shop",
         "api_token": TOKEN,
         "rules": RULES,
+        "invites": {"holdout": 0},
         "page_types": {"/thanks": "confirmation"},
         "partners": [
             {"id": "blog", "param": "ref", "postback": "http://127.0.0.1:9/{click_id}"},
@@ -168,6 +170,80 @@ async def test_an_invite_is_made_once_a_visit_and_none_after_a_dismissal(browser
     assert told.status_code == 204
     later = (await browser.post("decide", json=ask("/help", "view-0002"))).json()
     assert (later["action"], later["retry_after"]) == ("show", None)
+
+
+def with_rules(app: ClewMiddleware, *rules: dict[str, Any], **invites: Any) -> None:
+    """Swap the rules and their policy of a running clew."""
+    settings = app.service.settings.model_dump(mode="python")
+    site = settings["sites"][0]
+    site["rules"], site["invites"] = (
+        [{"action": "invite", **rule} for rule in rules],
+        {"holdout": 0, **invites},
+    )
+    app.service.sites.swap(Settings.model_validate(settings))
+
+
+async def test_two_tabs_that_ask_at_once_get_one_invite_each_visit(
+    app: ClewMiddleware, browser: httpx2.AsyncClient
+) -> None:
+    """Each reads the same record; whoever writes second is asked again. In the store that has to be waited
+    for too."""
+    with_rules(app, {"name": "a", "when": ["page.path == '/a'"]}, {"name": "b"}, per_visit=1, pause=0)
+    await browser.post("decide", json=ask("/", "view-0000"))  # the first answer, without a record
+    await browser.post("events", json={"kind": "read", "message": 0})
+    for at_once in (True, False):
+        if not at_once:
+            browser.cookies.clear()
+            await browser.post("decide", json=ask("/", "view-0000"))
+            app.service.visits.update_at_once = lambda *given: None  # type: ignore[attr-defined]
+        asks = (browser.post("decide", json=ask(f"/{name}", f"view-000{name}")) for name in "ab")
+        first, second = await asyncio.gather(*asks)
+        assert sorted(answer.json()["action"] for answer in (first, second)) == ["invite", "show"]
+
+
+async def test_the_hold_out_sees_no_invite_of_any_rule_and_no_visit_changes_that(
+    app: ClewMiddleware, browser: httpx2.AsyncClient
+) -> None:
+    with_rules(app, {"name": "a"}, {"name": "b", "forced": True}, holdout=50, per_visitor=30, per_visit=30)
+    policy = app.service.sites["shop"].invites
+    seen = set()
+    for _ in range(40):
+        browser.cookies.clear()
+        answers = [
+            (await browser.post("decide", json=ask("/", f"view-000{number}"))).json() for number in range(2)
+        ]
+        known = app.service.sites["shop"].cookie.open(browser.cookies["clew_visitor"])
+        assert known is not None
+        arm = policy.holdout.arm(known.visitor)
+        assert {answer["action"] for answer in answers} == {"show" if arm == "holdout" else "invite"}
+        seen.add(arm)
+    assert seen == {"holdout", "invited"}
+
+
+async def test_a_visitor_keeps_its_text_also_in_the_conversation_that_it_began(
+    app: ClewMiddleware, browser: httpx2.AsyncClient
+) -> None:
+    texts = {"one": {"en": "One?", "de": "Eins?"}, "two": "Two?"}
+    variants = [{"name": name, "text": text} for name, text in texts.items()]
+    with_rules(app, {"name": "a", "variants": variants, "pages": 9})
+    found = set()
+    for _ in range(30):
+        browser.cookies.clear()
+        answers = [
+            (await browser.post("decide", json=ask("/", f"view-000{number}"))).json() for number in range(3)
+        ]
+        words = {answer["invite"]["text"] for answer in answers}
+        assert words in ({"Eins?"}, {"Two?"})
+        sent = await browser.post(
+            "messages", json={"text": "Yes", "client_id": "client-0001", "language": "de", "rule": "a"}
+        )
+        assert sent.status_code == 201
+        told = (await browser.get("messages")).json()
+        assert {told["invite"]} == words
+        found |= words
+        if len(found) == 2:
+            break
+    assert found == {"Eins?", "Two?"}
 
 
 async def test_nobody_is_invited_during_a_talk(browser: httpx2.AsyncClient) -> None:

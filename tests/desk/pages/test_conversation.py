@@ -9,8 +9,9 @@ import httpx2
 import pytest
 import pytest_asyncio
 from clew.orders.model import OrderSeen
+from clew.referral.invites import Invited
 from clew.referral.touches import Click, Touch
-from clew.referral.visitor import CartSeen, Change, Invited, Page, Touched, Viewed
+from clew.referral.visitor import CartSeen, Change, Page, Touched, Viewed
 from clew.stores.ledger.connection import executing
 from desks import OTHER, SHOP, VISITOR, DeskServer, desk_server, events, hidden
 from selectolax.lexbor import LexborHTMLParser

@@ -3,9 +3,10 @@
 import msgspec
 import pytest
 from clew.desk.pages.trail import summary
+from clew.referral.invites import Invited
 from clew.referral.masking import Masking
 from clew.referral.touches import Click, Touch
-from clew.referral.visitor import TITLE_LENGTH, CartSeen, Invited, Page, Touched, Viewed, Visitor, changed
+from clew.referral.visitor import TITLE_LENGTH, CartSeen, Page, Touched, Viewed, Visitor, changed
 from clew.service.conversations import partner_of
 from clew.settings.hosts import is_among
 from hypothesis import given

@@ -674,8 +674,9 @@ async def test_a_cart_ends_where_it_is_empty_or_no_longer_shown(
 
 async def test_an_order_ends_the_cart_and_stops_invites_only_on_its_own_page(shops: Any) -> None:
     """field C3, C4: with `order.page` for every page, and one cause in words."""
-    rules = [{"name": "help", "when": [], "action": "invite"}]
-    shop = await shops(cart={"value": "#cart"}, rules=rules, order={**SELECTORS, "page": "/*"})
+    rules = [{"name": "help", "when": [], "action": "invite", "stage": "after_sale"}]
+    more = {"rules": rules, "invites": {"holdout": 0, "pause": 0}}
+    shop = await shops(cart={"value": "#cart"}, **more, order={**SELECTORS, "page": "/*"})
     shop.pages |= {"/tea": page('<p id="cart">54.90 €</p>'), "/done": ordered()}
     async with shop.landed() as visitor:
 

@@ -1,0 +1,128 @@
+"""The invites that a visitor got: they are part of its record, so that the limits hold over pages, tabs and
+visits."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from ..settings.model import MOST_INVITES
+
+VIEWS: Final = 3
+"""Page views that an invite remembers: the tabs in which it is shown."""
+VIEW_LETTERS: Final = 10
+EXPOSED: Final = 40
+"""Experiments that a record remembers. Of one that was dropped, the ledger is told again."""
+
+STEPS: Final = ("eligible", "assigned", "rendered", "seen", "dismissed", "accepted")
+"""What happens to a visitor in an experiment, in this order; each counts once."""
+
+
+class Offer(Struct, frozen=True, array_like=True):
+    """The invite of a rule in a visit (by the visit's number). `at` is when the browser first got it,
+    `last_at` when something last happened to it; `pages` counts the page views for which it was given,
+    `views` are the last of them. `seen` counts those on which it was in view; `end` is dismissed, accepted or
+    empty."""
+
+    rule: str
+    visit: int
+    at: float
+    last_at: float
+    pages: int = 0
+    views: tuple[str, ...] = ()
+    seen: int = 0
+    end: str = ""
+
+    def on(self, view: str) -> bool:
+        """Whether it was given for this page view, as far as is known."""
+        return view[:VIEW_LETTERS] in self.views
+
+
+class Record(Protocol):
+    """What the changes of this module change of a visitor's record."""
+
+    visits: int
+    offers: tuple[Offer, ...]
+    dismissals: int
+    exposed: Mapping[str, int]
+
+
+def offer_of(offers: Sequence[Offer], rule: str, visit: int) -> Offer | None:
+    """The invite of a rule in a visit."""
+    return next((one for one in reversed(offers) if one.visit == visit and one.rule == rule), None)
+
+
+def ignored(offers: Sequence[Offer], visit: int, pages: Mapping[str, int], most: int) -> int:
+    """How many invites of a visit were seen, neither answered nor dismissed, and are over: given on as many
+    pages as they may be (`pages` by rule, else `most`), or followed by another one."""
+    own = [one for one in offers if one.visit == visit]
+    return sum(
+        1
+        for place, one in enumerate(own, 1)
+        if one.seen and not one.end and (one.pages >= pages.get(one.rule, most) or place < len(own))
+    )
+
+
+def _with(offers: tuple[Offer, ...], offer: Offer) -> tuple[Offer, ...]:
+    """The invites with this one in its place; the views of earlier visits are not needed any more."""
+    kept = [
+        offer if (one.visit, one.rule) == (offer.visit, offer.rule) else one
+        for one in (
+            one if one.visit == offer.visit or not one.views else replace(one, views=()) for one in offers
+        )
+    ]
+    if offer not in kept:
+        kept.append(offer)
+    return tuple(kept[-MOST_INVITES:])
+
+
+class Offered(Struct, frozen=True):
+    """The browser gets the invite of a rule for a page view. Nothing happens if the visitor's invites are not
+    `before` any more: another tab was faster, and what it changed has to be looked at first."""
+
+    before: tuple[Offer, ...]
+    rule: str
+    view: str
+
+    def apply(self, visitor: Record, now: float) -> None:
+        """One more page on which it is given."""
+        if visitor.offers != self.before:
+            return
+        found = offer_of(visitor.offers, self.rule, visitor.visits)
+        one = found or Offer(self.rule, visitor.visits, now, now)
+        views = (*one.views, self.view[:VIEW_LETTERS])[-VIEWS:]
+        one = replace(one, pages=one.pages + 1, views=views, last_at=now)
+        visitor.offers = _with(visitor.offers, one)
+
+
+class Invited(Struct, frozen=True):
+    """What became of an invite: `what` is seen, dismissed or accepted."""
+
+    rule: str
+    what: str
+
+    def apply(self, visitor: Record, now: float) -> None:
+        """An invite ends once; that it was accepted counts more than that another tab dismissed it. The
+        record may not know of one on a visitor's first page."""
+        found = offer_of(visitor.offers, self.rule, visitor.visits)
+        one = found or Offer(self.rule, visitor.visits, now, now)
+        if self.what == "seen":
+            one = replace(one, seen=one.seen + 1, pages=max(one.pages, one.seen + 1))
+        elif one.end in ("", "dismissed") and one.end != self.what:
+            visitor.dismissals += (self.what == "dismissed") - (one.end == "dismissed")
+            one = replace(one, end=self.what)
+        visitor.offers = _with(visitor.offers, replace(one, last_at=now))
+
+
+class Exposed(Struct, frozen=True):
+    """The visitor got so far in some experiments: steps by the experiment, as bits of STEPS."""
+
+    steps: Mapping[str, int]
+
+    def apply(self, visitor: Record, now: float) -> None:
+        """Join them."""
+        found = dict(visitor.exposed)
+        for key, steps in self.steps.items():
+            found[key] = found.pop(key, 0) | steps
+        visitor.exposed = dict(list(found.items())[-EXPOSED:])

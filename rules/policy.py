@@ -1,0 +1,297 @@
+"""Whether a rule whose lines are all true may act for a visitor now, or the one reason why not. No I/O.
+
+The order of the reasons: the rule's own times; then what spares the visitor (a conversation, an order, what
+it dismissed and ignored, the limits, the pause); then the share; then whether the agents have time, and only
+then the experiments. So whoever is compared could have been invited at that moment.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import date, datetime, time, timedelta
+from typing import Final, Protocol
+from zoneinfo import ZoneInfo
+
+from msgspec import Struct
+
+from ..referral.invites import Offer, ignored, offer_of
+from ..settings.model import Rule, Site, Week
+from .experiments import HELD_OUT, NO_INVITE, Experiment, experiment_of, holdout_of, place_of, share_salt
+from .moments import HORIZON
+from .ranked import Refusal
+
+DAY: Final = 86400.0
+BUSY_SECONDS: Final = 60.0
+"""After which a page asks again whether the agents have time."""
+
+
+class Hours(Protocol):
+    """Weekly hours; see `chat/hours.py`."""
+
+    def open_at(self, now: float) -> bool:
+        """Whether a moment is within them."""
+
+    def opens_at(self, now: float) -> float | None:
+        """When they begin, if they have not."""
+
+
+class Load(Struct, frozen=True):
+    """The agents: whether somebody is there, how many conversations more they can take, and whether they have
+    no time for the default rule."""
+
+    online: bool
+    free: int
+    busy: bool
+
+
+class Case(Struct, frozen=True):
+    """Whom a decision is about, and when. `visit` is the number of the visit; `ordered` is whether it has
+    ordered in it, `on_order` whether this page showed the order. `load` is None if it is not known who is
+    there. `recognised`: the visitor is the same on its next page. `full` says, for so many invites a minute,
+    after how many seconds there may be one more; 0 for now."""
+
+    visitor: str
+    view: str
+    now: float
+    visit: int = 1
+    offers: tuple[Offer, ...] = ()
+    talks: bool = False
+    ordered: bool = False
+    on_order: bool = False
+    load: Load | None = None
+    recognised: bool = True
+    full: Callable[[float], float] = lambda rate: 0.0
+
+
+class _Own:
+    """What the policy knows of a rule."""
+
+    def __init__(self, site: Site, rule: Rule, zone: ZoneInfo, hours: Callable[[Week], Hours]) -> None:
+        self.starts = None if rule.starts is None else moment(rule.starts, zone)
+        self.ends = None if rule.ends is None else moment(rule.ends, zone, end=True)
+        self.hours = None if rule.hours is None else hours(rule.hours)
+        self.share = None if rule.share >= 100 else (rule.share / 100, share_salt(site.name, rule.name))
+        self.experiment = experiment_of(site.name, rule) if rule.action == "invite" else None
+
+
+class Policy:
+    """The policy of a site. `hours` compiles weekly hours."""
+
+    def __init__(self, site: Site, zone: ZoneInfo, hours: Callable[[Week], Hours]) -> None:
+        self.invites = site.invites
+        self.zone = zone
+        self.holdout = holdout_of(site.name, site.invites)
+        self.own = {rule.name: _Own(site, rule, zone, hours) for rule in site.rules}
+        self.pages: Mapping[str, int] = {r.name: r.pages for r in site.rules if r.pages is not None}
+
+    def experiment(self, rule: str) -> Experiment | None:
+        """The experiment of a rule; None if it invites nobody, or is not there."""
+        own = self.own.get(rule)
+        return None if own is None else own.experiment
+
+    def ended(self, rule: str, now: float) -> bool:
+        """Whether a rule has ended by itself."""
+        ends = self.own[rule].ends
+        return ends is not None and now >= ends
+
+
+class Asked:
+    """Is asked of each rule, by `RuleSet.decide`. `noted` has how far the visitor came: the experiment, its
+    arm, and whether there was also an agent for it (then it is `assigned`)."""
+
+    def __init__(self, policy: Policy, case: Case) -> None:
+        self._policy = policy
+        self._case = case
+        self._common: Refusal | bool | None = False
+        self.noted: list[tuple[Experiment, str, bool]] = []
+        self.arms: dict[str, str] = {}
+        self.throttled = False
+
+    def __call__(self, rule: Rule, waits: bool) -> Refusal | None:
+        """Why the rule may not act, or None. One that waits is not assigned yet."""
+        own, now = self._policy.own[rule.name], self._case.now
+        if (refusal := self._times(own, now)) is not None:
+            return refusal
+        if rule.default and (refusal := self._default()) is not None:
+            return refusal
+        if own.experiment is None:
+            return self._shared(own)
+        return (
+            self._spared(rule)
+            or self._own_limits(rule)
+            or self._shared(own)
+            or (None if waits else self._assigned(rule, own.experiment))
+        )
+
+    def rate(self, rule: Rule) -> float | None:
+        """How many invites a minute there may be of rules like this one; None for any number, or where the
+        page shows it already."""
+        case, limits = self._case, self._policy.invites
+        if rule.forced or not limits.throttle or case.load is None or not case.load.online:
+            return None
+        found = offer_of(case.offers, rule.name, case.visit)
+        if found is not None and found.on(case.view):
+            return None
+        return max(0, case.load.free - limits.reserved) * limits.throttle
+
+    def _times(self, own: _Own, now: float) -> Refusal | None:
+        zone = self._policy.zone
+        if own.starts is not None and now < own.starts:
+            return _until(f"it starts on {_local(own.starts, zone)}", own.starts - now)
+        if own.ends is not None and now >= own.ends:
+            return Refusal(f"it ended on {_local(own.ends, zone)}")
+        if own.hours is not None and not own.hours.open_at(now):
+            opens = own.hours.opens_at(now)
+            if opens is None:
+                return Refusal("outside its hours")
+            return _until(f"outside its hours; they begin on {_local(opens, zone)}", opens - now)
+        return None
+
+    def _default(self) -> Refusal | None:
+        load = self._case.load
+        if load is not None and not load.online:
+            return Refusal("no agent is there for the default rule", BUSY_SECONDS)
+        if load is not None and load.busy:
+            return Refusal("the agents are too busy for the default rule", BUSY_SECONDS)
+        return None
+
+    def _shared(self, own: _Own) -> Refusal | None:
+        if own.share is None or place_of(own.share[1], self._case.visitor) < own.share[0]:
+            return None
+        return Refusal(f"the visitor is not in the share of {own.share[0]:.3g} of all")
+
+    # -- invites
+
+    def _spared(self, rule: Rule) -> Refusal | None:
+        case = self._case
+        if case.talks:
+            return Refusal("in a talk")
+        if case.on_order:
+            return Refusal("on the page that showed the order")
+        if case.ordered and rule.stage != "after_sale":
+            return Refusal("the visitor has ordered in this visit")
+        if self._common is False:
+            self._common = self._stopped()
+        assert not isinstance(self._common, bool)
+        return self._common
+
+    def _stopped(self) -> Refusal | None:
+        """What stops all invites in this visit."""
+        case, limits = self._case, self._policy.invites
+        dismissed = sum(one.visit == case.visit and one.end == "dismissed" for one in case.offers)
+        if dismissed >= limits.dismissals:
+            return Refusal(f"{_invites(dismissed)} dismissed in this visit")
+        passed = ignored(case.offers, case.visit, self._policy.pages, limits.pages)
+        if passed >= limits.ignored:
+            return Refusal(f"{_invites(passed)} ignored in this visit")
+        return None
+
+    def _own_limits(self, rule: Rule) -> Refusal | None:
+        """How often it was there in this visit; one that is not over yet is no further invite."""
+        case, limits = self._case, self._policy.invites
+        found = offer_of(case.offers, rule.name, case.visit)
+        if found is None:
+            return self._another(rule)
+        if found.end:
+            return Refusal(f"{found.end} in this visit")
+        most = self._policy.pages.get(rule.name, limits.pages)
+        if found.pages >= most and not found.on(case.view):
+            return Refusal(f"seen on {most} {'page' if most == 1 else 'pages'} of this visit")
+        return None if found.on(case.view) else self._on_page() or self._paused(rule.name)
+
+    def _another(self, rule: Rule) -> Refusal | None:
+        case, limits = self._case, self._policy.invites
+        here = sum(one.visit == case.visit for one in case.offers)
+        if here >= limits.per_visit:
+            return Refusal(f"{_invites(here)} in this visit")
+        days = rule.days or limits.days
+        if rule.per_visitor is not None:
+            since = case.now - days * DAY
+            own = sum(one.rule == rule.name and one.at > since for one in case.offers)
+            if own >= rule.per_visitor:
+                return Refusal(f"{_invites(own)} of it within {_days(days)}")
+        since = case.now - limits.days * DAY
+        lately = sum(one.at > since for one in case.offers)
+        if lately >= limits.per_visitor:
+            return Refusal(f"{_invites(lately)} within {_days(limits.days)}")
+        return self._on_page() or self._paused(rule.name)
+
+    def _on_page(self) -> Refusal | None:
+        case, most = self._case, self._policy.invites.per_page
+        here = sum(one.visit == case.visit and one.on(case.view) for one in case.offers)
+        return Refusal(f"{_invites(here)} on this page") if here >= most else None
+
+    def _paused(self, rule: str) -> Refusal | None:
+        """The pause since another invite. One from the future was noted before the clock was set back."""
+        case, pause = self._case, self._policy.invites.pause
+        last = max(
+            (one.last_at for one in case.offers if (one.visit, one.rule) != (case.visit, rule)), default=0.0
+        )
+        passed = case.now - last
+        if not 0 <= passed < pause:
+            return None
+        return Refusal(f"{passed:.0f} s since another invite, the pause is {pause} s", pause - passed)
+
+    # -- agents and experiments
+
+    def _assigned(self, rule: Rule, experiment: Experiment) -> Refusal | None:
+        case, holdout = self._case, self._policy.holdout
+        refusal = None if rule.forced else self._capacity(rule)
+        if not case.recognised:
+            # It would get another arm on each page.
+            return refusal
+        assigned = refusal is None
+        held = holdout.arm(case.visitor) == HELD_OUT
+        if self._policy.invites.holdout:
+            self.noted.append((holdout, holdout.arm(case.visitor), assigned))
+        if held:
+            return refusal or Refusal(f"the visitor is in the hold-out of {self._policy.invites.holdout:g} %")
+        arm = experiment.arm(case.visitor)
+        self.noted.append((experiment, arm, assigned))
+        if arm == NO_INVITE:
+            return refusal or Refusal(f"the visitor is in the arm without an invite ({rule.no_invite:g} %)")
+        if assigned:
+            self.arms[rule.name] = arm
+        return refusal
+
+    def _capacity(self, rule: Rule) -> Refusal | None:
+        """Invites only as fast as there are places. One that the page shows already stays."""
+        rate, limits, load = self.rate(rule), self._policy.invites, self._case.load
+        if rate is None or load is None:
+            return None
+        if not rate:
+            kept = f", {limits.reserved} of them kept for forced rules" if limits.reserved else ""
+            return Refusal(f"the agents have {load.free} free places{kept}", BUSY_SECONDS)
+        if (wait := self._case.full(rate)) > 0:
+            self.throttled = True
+            places = load.free - limits.reserved
+            return Refusal(f"{rate:g} invites in a minute are enough for {places} free places", wait)
+        return None
+
+
+def moment(at: date | datetime, zone: ZoneInfo, *, end: bool = False) -> float:
+    """A day or time of the settings in unix seconds. As an end, a day counts until it is over. Of an hour
+    that comes twice the first counts as a beginning, the second as an end; one that is left out counts as the
+    one after it."""
+    if not isinstance(at, datetime):
+        at = datetime.combine(at + timedelta(days=1) if end else at, time())
+    if at.tzinfo is not None:
+        return at.timestamp()
+    local = at.replace(tzinfo=zone)
+    if not end:
+        return local.timestamp()
+    return max(local.timestamp(), local.replace(fold=1).timestamp())
+
+
+def _until(why: str, seconds: float) -> Refusal:
+    return Refusal(why, seconds if seconds <= HORIZON else None)
+
+
+def _local(at: float, zone: ZoneInfo) -> str:
+    return f"{datetime.fromtimestamp(at, zone):%Y-%m-%d %H:%M}"
+
+
+def _invites(count: int) -> str:
+    return f"{count} invite{'' if count == 1 else 's'}"
+
+
+def _days(count: int) -> str:
+    return f"{count} day{'' if count == 1 else 's'}"
