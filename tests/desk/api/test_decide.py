@@ -188,7 +188,7 @@ async def test_two_tabs_that_ask_at_once_get_one_invite_each_visit(
 ) -> None:
     """Each reads the same record; whoever writes second is asked again. In the store that has to be waited
     for too."""
-    with_rules(app, {"name": "a", "when": ["page.path == '/a'"]}, {"name": "b"}, per_visit=1, pause=0)
+    with_rules(app, *({"name": n, "when": [f"page.path == '/{n}'"]} for n in "ab"), per_visit=1, pause=0)
     await browser.post("decide", json=ask("/", "view-0000"))  # the first answer, without a record
     await browser.post("events", json={"kind": "read", "message": 0})
     for at_once in (True, False):
