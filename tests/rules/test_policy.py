@@ -124,7 +124,6 @@ class TestTimes:
         return why(policy(more, zone=BERLIN), rule_of(**more), now=at)
 
     def test_a_rule_starts_and_ends_by_itself_in_the_time_zone_of_the_site(self) -> None:
-        """feature A6"""
         more = {"starts": "2026-12-01", "ends": "2026-12-31"}
         assert self.refused(self.moment("2026-11-30T23:59"), **more) == "it starts on 2026-12-01 00:00"
         assert self.refused(self.moment("2026-12-01T00:00"), **more) is None
@@ -178,7 +177,6 @@ class TestTimes:
 
 class TestAgents:
     def test_the_default_rule_is_there_while_agents_have_time(self) -> None:
-        """features E7, E8"""
         of, rule = policy({"default": True}), rule_of(default=True)
         assert why(of, rule, load=Load(online=True, free=3, busy=False)) is None
         assert "too busy" in str(why(of, rule, load=Load(online=True, free=1, busy=True)))
@@ -186,7 +184,6 @@ class TestAgents:
         assert why(of, rule) is None  # it is not known who is there
 
     def test_invites_stop_when_no_place_is_free_but_forced_ones_go_on(self) -> None:
-        """features B28, E9"""
         full = Load(online=True, free=0, busy=True)
         assert why(policy(), load=full) == "the agents have 0 free places"
         assert why(policy({"forced": True}), rule_of(forced=True), load=full) is None
@@ -195,7 +192,6 @@ class TestAgents:
         assert "2 of them kept for forced rules" in str(why(of, load=Load(online=True, free=2, busy=False)))
 
     def test_the_free_places_say_how_many_invites_there_are_in_a_minute(self) -> None:
-        """feature B28"""
         rates: list[float] = []
 
         def full(rate: float) -> float:
