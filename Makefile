@@ -15,6 +15,7 @@
 #                     part, or on SQLite: ARGS="--orders 500 --kills 5 --stores sqlite"; with
 #                     --stores network their links are cut
 #   make networks     writes the table of docs/networks.md from the catalogue
+#   make facts        writes the table of facts in docs/rules.md from rules/fact_table.py
 #   make roles        writes the table of roles in docs/operations.md from desk/roles.py
 #   make scripts      writes the scripts that browsers get, templates/built/, from their sources
 #   make pins         renews requirements-dev.txt and requirements-mitmproxy.txt from pyproject.toml
@@ -24,7 +25,7 @@ BIN = .venv/bin
 # Programs are started often here: compiled code is kept.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-once shots test check bench fuzz soak crash setup networks roles scripts pins
+.PHONY: demo demo-once shots test check bench fuzz soak crash setup networks facts roles scripts pins
 .DELETE_ON_ERROR:
 
 demo: setup
@@ -67,6 +68,9 @@ crash: setup
 
 networks: setup
 	PYTHONPATH=tests/support $(BIN)/python -m networks_table
+
+facts: setup
+	PYTHONPATH=tests/support $(BIN)/python -m facts_table
 
 roles: setup
 	PYTHONPATH=tests/support $(BIN)/python -m roles_table

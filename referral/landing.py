@@ -39,6 +39,8 @@ _REFERRER = re.compile(
     rb"(https?|android-app)://(?:[^/?#@]*@)?(\[[0-9a-f:.]+\]|[^/?#@:\[\]\x00-\x20]+)(:\d+)?(/[^?#]*)?(?:\?([^#]*))?",
     re.IGNORECASE,
 )
+# A parameter of a visit's first page that a line of a rule names.
+_LANDED = re.compile(r"""visit\.landing_query(?:\.(\w+)|\[\s*['"]([^'"\\]+)['"])""")
 # A query that was appended to a path without its question mark, or with an escaped one.
 _APPENDED = re.compile(rb"&|(%3f)", re.IGNORECASE)
 
@@ -359,8 +361,17 @@ def _came_from(referrer: bytes, host: str) -> bool:
 
 
 def _site_params(site: Site) -> Iterator[str]:
-    """Parameters of the site's page types and searches, and those in `keep_query`."""
+    """Parameters of the site's page types and searches, those in `keep_query`, and what partners' sub ids and
+    the rules' lines about landing pages name."""
     yield from (*SEARCH_PARAMS, *site.keep_query)
+    yield from (partner.sub_param for partner in site.partners if partner.sub_param is not None)
+    waiting: list[object] = [rule.when for rule in site.rules]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, str):
+            yield from (plain or quoted for plain, quoted in _LANDED.findall(one))
+        elif isinstance(one, list | dict):
+            waiting.extend(one.values() if isinstance(one, dict) else one)
     platform = platform_of(site)
     patterns = [*site.page_types, *site.never, *(p for p, _ in (platform.page_types if platform else ()))]
     if site.order is not None:

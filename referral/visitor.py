@@ -11,6 +11,7 @@ from msgspec import Struct, json, to_builtins
 from msgspec.structs import replace
 
 from .invites import Exposed, Invited, Offer, Offered
+from .memory import Keeps, Memory, kept
 from .touches import Touch, merge, with_shown
 
 VISIT_GAP = 30 * 60
@@ -90,7 +91,7 @@ class Visitor(Struct, omit_defaults=True):
     that would still count. `forgotten`: the visitor asked to be forgotten, nothing else is kept, and nothing
     is added any more; a browser that still has this id gets another one. `own` are partners who were seen as
     this visitor: from their networks, or signed in. `again` has by partner the times of a day at which a link
-    was followed again whose click is known, oldest first.
+    was followed again whose click is known, oldest first. `memory` is what only some rules ask about.
     """
 
     id: str
@@ -121,6 +122,7 @@ class Visitor(Struct, omit_defaults=True):
     forgotten: bool = False
     own: tuple[str, ...] = ()
     again: Mapping[str, tuple[int, ...]] = {}
+    memory: Memory | None = None
 
     @property
     def unread(self) -> int:
@@ -251,10 +253,12 @@ class Restored(Struct, frozen=True):
 
 
 class Viewed(Struct, frozen=True):
-    """A page that the browser shows. The same `page.view` again only refreshes url and title."""
+    """A page that the browser shows. The same `page.view` again only refreshes url and title. `keeps` is what
+    the site's rules ask about."""
 
     page: Page
     language: str = ""
+    keeps: Keeps = Keeps()
 
     def apply(self, visitor: Visitor, now: float) -> None:
         """Count the page view, and a new visit after a gap of 30 minutes."""
@@ -264,6 +268,8 @@ class Viewed(Struct, frozen=True):
         if visitor.viewed(self.page.view):
             return
         if not seen_at or now - seen_at > VISIT_GAP:
+            left_at = seen_at if self.keeps.left_at else 0.0
+            visitor.memory = kept(visitor.memory, landing="", left_at=left_at)
             visitor.visits += 1
             visitor.visit_at = now
             visitor.pages = 0
@@ -271,6 +277,9 @@ class Viewed(Struct, frozen=True):
         visitor.pages += 1
         visitor.language = self.language or visitor.language
         visitor.trail = _trail(visitor.trail, _short(self.page))
+        if self.keeps.landing and (visitor.memory is None or not visitor.memory.landing):
+            first = next((page.url for page in visitor.trail if page.at >= visitor.visit_at), "")
+            visitor.memory = kept(visitor.memory, landing=first)
 
 
 class CartSeen(Struct, frozen=True):

@@ -1,104 +1,29 @@
-"""The facts that a rule can use, and how they change with time."""
+"""The facts of a decision by group, gathered when they are asked for, and how they change with time."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from typing import Any, Literal, get_args
+from typing import Any
 
-from ..settings.model import PageType
+from .fact_table import FACTS, WEEKDAYS, Cost, Fact, FactType, Vocabulary
 
-FactType = Literal["int", "double", "string", "bool", "map"]
-
-Cost = Literal["", "low", "page", "query", "call"]
-"""What a fact costs where a rule uses it: nothing that could be measured; some microseconds of a decision;
-each page is read after it was sent; a query to the ledger for the visitors whom it is about; a call."""
-
-WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-
-
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """One fact: `name` is `group.fact`, `type` its CEL type (a map is text to text).
-
-    `values` are all texts that it can have, if they are few; `most` is the largest number. A line that
-    compares it with another value is never true. `cost` orders the lines of a rule: the cheapest come first.
-    """
-
-    name: str
-    type: FactType
-    doc: str
-    values: tuple[str, ...] = ()
-    most: int | None = None
-    cost: Cost = ""
-
-
-class Vocabulary:
-    """The facts that a kind of condition can use. `by_name` has them by their full name, `groups` the names
-    of their groups."""
-
-    def __init__(self, facts: tuple[Fact, ...]) -> None:
-        self.facts = facts
-        self.by_name: Mapping[str, Fact] = {fact.name: fact for fact in facts}
-        self.groups: tuple[str, ...] = tuple(dict.fromkeys(fact.name.partition(".")[0] for fact in facts))
-
-
-FACTS: tuple[Fact, ...] = (
-    Fact("page.url", "string", "The page's full URL."),
-    Fact("page.path", "string", "Its path, decoded, without host and query."),
-    Fact("page.query", "map", "Its query parameters, decoded: page.query.size, page.query['utm-x']."),
-    Fact("page.title", "string", "Its title."),
-    Fact("page.seconds", "int", "How long it has been shown, in seconds."),
-    Fact(
-        "page.type",
-        "string",
-        "The kind of the page, from `page_types` or the platform's preset.",
-        get_args(PageType),
-    ),
-    Fact("page.language", "string", "The page's language, else the browser's."),
-    Fact("visit.seconds", "int", "How long the visit has lasted, in seconds."),
-    Fact("visit.pages", "int", "How many pages the visitor has seen in this visit, this one included."),
-    Fact("visit.count", "int", "The number of this visit: 1 for the visitor's first."),
-    Fact("visit.returning", "bool", "Whether the visitor was here before this visit."),
-    Fact("visit.landing", "string", "The path of the visit's first page."),
-    Fact("touch.network", "string", "The network of the last touch, if it had a click id."),
-    Fact("touch.referrer", "string", "The URL that the last touch came from."),
-    Fact("touch.channel", "string", "The kind of the last touch: partner, paid_search, mail, ai and others."),
-    Fact(
-        "touch.assistant",
-        "string",
-        "The AI assistant that sent the last touch, such as chatgpt.",
-    ),
-    Fact("touch.landing", "string", "The page that the last touch led to."),
-    Fact("touch.age_days", "int", "How long ago the last touch was, in full days."),
-    Fact("touch.click_id", "string", "The click id of the last touch."),
-    Fact("partner.id", "string", "The partner that would be credited if the visitor ordered now."),
-    Fact("partner.network", "string", "That partner's network."),
-    Fact("campaign.source", "string", "utm_source of the last touch."),
-    Fact("campaign.medium", "string", "utm_medium of the last touch."),
-    Fact("campaign.name", "string", "utm_campaign of the last touch."),
-    Fact("campaign.term", "string", "utm_term of the last touch: the search term, if it is known."),
-    Fact("campaign.content", "string", "utm_content of the last touch."),
-    Fact("cart.value", "double", "The value of the cart, if a page has shown it."),
-    Fact("cart.items", "int", "The number of items in the cart."),
-    Fact("cart.currency", "string", "The currency of the cart, an ISO 4217 code."),
-    Fact("clock.hour", "int", "The hour in the site's time zone, 0 to 23.", most=23),
-    Fact("clock.minute", "int", "The minute, 0 to 59.", most=59),
-    Fact("clock.weekday", "string", "The day of the week: mon, tue, wed, thu, fri, sat, sun.", WEEKDAYS),
-    Fact("clock.date", "string", 'The date, such as "2026-12-24". Dates can be compared with < and >.'),
-    Fact("agents.open", "bool", "Whether it is within the site's office hours; true if it has none."),
-    Fact("agents.online", "int", "How many agents have the desk open, or are online in a provider's chat."),
-    Fact("agents.load", "double", "Active conversations divided by the number that the agents can handle."),
-    Fact("agents.free", "int", "How many more conversations the agents can handle."),
-    Fact("agents.queue", "int", "How many conversations wait for an agent."),
-    Fact("agents.busy", "bool", "Whether the agents have no time for more, or nobody is there."),
-    Fact("invite.seen", "int", "How many invites the visitor has seen in this visit."),
-    Fact("invite.dismissed", "int", "How many the visitor has dismissed in this visit."),
-    Fact("invite.dismissals", "int", "How many the visitor has dismissed in all visits."),
-    Fact("chat.open", "bool", "Whether the visitor has an open conversation."),
-    Fact("chat.talked", "bool", "Whether the visitor has written in a conversation."),
-    Fact("chat.failed", "bool", "Whether a provider's chat did not come in this visit."),
-    Fact("order.placed", "bool", "Whether the visitor has ordered in this visit."),
-)
+__all__ = [
+    "ALL",
+    "CLOCK",
+    "FACTS",
+    "GROUPS",
+    "RULE_FACTS",
+    "SECONDS",
+    "WEEKDAYS",
+    "Cost",
+    "Each",
+    "Fact",
+    "FactType",
+    "Facts",
+    "LazyFacts",
+    "Sources",
+    "Vocabulary",
+    "advance",
+]
 
 RULE_FACTS = Vocabulary(FACTS)
 """What the conditions of rules can use."""
@@ -114,13 +39,35 @@ ALL: Mapping[str, frozenset[str]] = {
 # The facts that change with time and that rules can wait for. `touch.age_days` changes too, but no page stays
 # open that long.
 SECONDS = frozenset({"visit.seconds", "page.seconds"})
-CLOCK = frozenset({"clock.hour", "clock.minute", "clock.weekday", "clock.date"})
+CLOCK = frozenset({f"clock.{name}" for name in ("hour", "minute", "weekday", "date", "day", "month", "year")})
 
 Facts = Mapping[str, Mapping[str, Any]]
 
 
 Sources = Mapping[str, Callable[[Any], Mapping[str, Any]]]
 """What makes each group of facts, without what is not known."""
+
+
+class Each(dict[str, Any]):
+    """The facts of a group of which each is found when somebody first asks for it by `get`: some cost much.
+    `finders` find them in `about`; None is a fact that is not known."""
+
+    def __init__(self, finders: Mapping[str, Callable[[Any], Any]], about: Any) -> None:
+        super().__init__()
+        self._finders = finders
+        self._about = about
+
+    def __bool__(self) -> bool:
+        return True
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The fact, or `default`."""
+        if name in self:
+            found = self[name]
+        else:
+            finder = self._finders.get(name)
+            found = self[name] = None if finder is None else finder(self._about)
+        return default if found is None else found
 
 
 class LazyFacts(dict[str, Mapping[str, Any]]):
@@ -181,5 +128,9 @@ def _advance_clock(clock: Mapping[str, Any], seconds: int) -> Mapping[str, Any]:
         "second": moment.second,
         "weekday": WEEKDAYS[moment.weekday()],
         "date": moment.date().isoformat(),
+        "day": moment.day,
+        "month": moment.month,
+        "year": moment.year,
     }
-    return {name: later[name] for name in clock if name in later}
+    # Whether a later day is a holiday is not known here.
+    return {**clock, **{name: later[name] for name in clock if name in later}}

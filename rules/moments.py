@@ -21,7 +21,7 @@ from .syntax import Node
 HORIZON = 30 * 60
 
 _COMPARISONS = frozenset({"<", "<=", ">", ">=", "==", "!=", "in"})
-_HOURLY = frozenset({"clock.hour", "clock.weekday", "clock.date"})
+_HOURLY = CLOCK - {"clock.minute"}
 
 
 @dataclass(frozen=True, slots=True)

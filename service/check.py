@@ -20,6 +20,7 @@ from ..settings.model import Settings
 from ..settings.wording import Wording
 from ..stores.check import journal_problems, ledger_problems, visits_problems
 from .clock import Clock
+from .places import geo_problems
 
 
 class RoomChecks:
@@ -41,6 +42,7 @@ class RoomChecks:
         if isinstance(journal := source.data.get("journal"), str):
             for message, hint, _ in journal_problems(source.file.absolute().parent / journal):
                 yield Wording(("journal",), message, hint, "warning")
+        yield from geo_problems(source.data)
         yield from top_problems(source.data)
 
     def site(self, draft: Draft) -> Iterator[Wording]:

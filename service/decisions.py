@@ -31,7 +31,7 @@ from .attribution import Attribution
 from .clock import Clock
 from .consent_watch import ConsentWatch
 from .effects import JoinVisitor
-from .facts import PageNow, gather
+from .facts import Client, PageNow, gather
 from .forgetting import Forgetter
 from .handing import Handing, joined, may_join
 from .inviting import Inviting, given
@@ -58,7 +58,8 @@ class Ask(Struct, frozen=True):
 
     `consent` is what the visitor has consented to, as far as it is known; `settled`: nothing more of it is to
     come from this page. `landing` is the address at which the visit began, told once when consent is given on
-    a later page; empty otherwise. `fields` are the request's headers by name.
+    a later page; empty otherwise. `fields` are the request's headers by name, `peer` is
+    the address of the connection.
     """
 
     page: PageNow
@@ -68,6 +69,13 @@ class Ask(Struct, frozen=True):
     settled: bool = True
     landing: str = ""
     fields: Mapping[bytes, bytes] = {}
+    peer: str | None = None
+
+    @property
+    def client(self) -> Client:
+        """Who asks, for the facts."""
+        origin = self.origin
+        return Client(self.fields, origin.client, self.peer, origin.scheme == "https", self.referrer)
 
 
 class Answer(Struct, frozen=True):
@@ -264,7 +272,7 @@ class Decisions:
         that by another tab; then the rules are asked again, at most so often."""
         site, ask, now = view.site, view.ask, view.now
         load = self._agents.of(site.name, now)
-        facts = gather(site, visitor, ask.page, load, now, site.rules.facts)
+        facts = gather(site, visitor, ask.page, load, now, site.rules.facts, ask.client)
         asked = self._inviting.ask(site, visitor, ask.page, load, now, recognised=view.recognised)
         decision = site.rules.decide(facts, asked)
         changes = self._inviting.changes(visitor, ask.page, decision.rule) if view.known is not None else ()
@@ -425,7 +433,7 @@ class _View:
         self._began = permitted(began, ask.consent, _necessary(site, began))
         page = ask.page
         self._shown = Page(page.view, now, site.masking.stored(page.url), masked_text(page.title))
-        self._viewed = Viewed(self._shown, page.language)
+        self._viewed = Viewed(self._shown, page.language, site.keeps)
         self.arrival: Arrival  # the result, after `happened`
 
     def happened(self, stored: Visitor | None) -> Sequence[Change]:

@@ -1,7 +1,9 @@
 """One site, compiled from its settings: everything a request needs, ready to use and without I/O."""
 
 import hashlib
+from collections.abc import Collection, Mapping
 from dataclasses import replace
+from datetime import datetime
 from functools import cached_property, lru_cache
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
@@ -22,17 +24,23 @@ from ..referral.cookie import VisitorCookie
 from ..referral.domains import CookieDomains
 from ..referral.handover import Handovers
 from ..referral.landing import LandingReader
+from ..referral.memory import Keeps
 from ..rules.policy import Policy as InvitePolicy
 from ..rules.ruleset import RuleSet
 from ..settings.addresses import patterns_of, split
 from ..settings.model import Hours, PageType, Partner, Settings, Site
 from ..settings.platforms import PageTypes, admin_areas, platform_of, with_platform
 from ..templates import Script, provider_script
+from . import devices
 from .answers import Answers
+from .calendars import Holidays
 from .chat_code import code_of
 from .click_signs import Clicks
+from .clock import Clock
+from .places import Places
 
 CLOSING = frozenset({"checkout", "confirmation"})
+KINDS = 4096  # addresses of a site whose kinds are remembered
 
 
 class SiteRuntime:
@@ -83,6 +91,8 @@ class SiteRuntime:
         self.invites = InvitePolicy(
             site, self.zone, lambda week: OfficeHours(Hours.model_validate(week), site.time_zone)
         )
+        self.holidays = Holidays(site.calendar)
+        self.locate(settings)
         self.hours = OfficeHours(site.hours, site.time_zone)
         self.never = patterns_of(tuple(site.never))
         self.admin = patterns_of(admin_areas() if site.admin is None else tuple(site.admin))
@@ -93,8 +103,42 @@ class SiteRuntime:
         # The site's own patterns have precedence over the platform's.
         page_types = (*site.page_types.items(), *(platform.page_types if platform else ()))
         self.page_type = PageTypes(page_types)
+        steps = site.checkout_steps or (platform.checkout_steps if platform else ())
+        self._steps = patterns_of(tuple(steps)) if steps else None
         # Whether the settings say which pages are the cart or the checkout.
         self.knows_checkout = any(kind in ("cart", "checkout") for _, kind in page_types)
+        self.keeps = keeps_for(self.rules.facts)
+        self._kinds: dict[str, tuple[PageType | None]] = {}
+        self._warm()
+
+    def locate(self, settings: Settings) -> None:
+        """Find places by these settings, of which the other ones are a site's own."""
+        self.places = Places(settings.geo, settings.trusted_proxies)
+
+    def _warm(self) -> None:
+        """Load now what is slow to load and a rule asks for, so that no decision waits for it."""
+        wanted = self.rules.facts
+        if not {"browser", "browser_version", "os"}.isdisjoint(wanted.get("device", ())):
+            devices.warm()
+        if "holiday" in wanted.get("clock", ()):
+            self.holidays.warm(datetime.fromtimestamp(Clock().now(), self.zone).year)
+
+    def kind_of(self, address: str) -> PageType | None:
+        """The kind of the page at a stored address; remembered, since rules ask for the same ones often."""
+        known = self._kinds.get(address)
+        if known is None:
+            path, query = (text.encode("utf-8", "surrogatepass") for text in split(address))
+            if len(self._kinds) >= KINDS:
+                self._kinds.clear()
+            known = self._kinds[address] = (self.kind_at(path, query),)
+        return known[0]
+
+    def step_of(self, address: str) -> int:
+        """The step of the checkout that an address shows, from 1; 0 if none. Without patterns it has one."""
+        if self._steps is None:
+            return 1 if self.kind_of(address) == "checkout" else 0
+        found = self._steps.first(*split(address))
+        return 0 if found is None else found + 1
 
     def has_tag(self, landing: str) -> bool:
         """Whether the page of a stored address gets the tag, as far as the settings say."""
@@ -160,6 +204,13 @@ class SiteRuntime:
         if self.settings.chat.csp == "extend":
             written += repr(sorted(self.provider_hosts.items())).encode()
         return b"cw" + hashlib.blake2b(written, digest_size=4).hexdigest().encode()
+
+
+def keeps_for(wanted: Mapping[str, Collection[str]]) -> Keeps:
+    """What is kept of a visitor for rules that use these facts."""
+    visit = wanted.get("visit", ())
+    landed = {"landing", "landing_query", "landing_type"}
+    return Keeps(landing=not landed.isdisjoint(visit), left_at="days_since_last" in visit)
 
 
 def raw_path_text(path: bytes) -> str:

@@ -120,6 +120,8 @@ class Sites(Mapping[str, SiteRuntime]):
         while len(self._former) > FORMER:
             self._former.popitem(last=False)
         self.table = table
+        for site in self._compiled.values():
+            site.locate(settings)
         return changes
 
     def clock_set_back(self, before: float, seconds: float) -> None:

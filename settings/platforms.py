@@ -24,6 +24,7 @@ class Platform(Model):
     note: str = ""
     page_types: tuple[tuple[str, PageType], ...] = ()
     pages: tuple[tuple[str, PageType], ...] = ()
+    checkout_steps: tuple[str, ...] = ()
     cart: Cart = Cart()
     order: Order | None = None
     never: tuple[str, ...] = ()

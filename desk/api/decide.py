@@ -110,12 +110,12 @@ def decide(
         accepted=accepted,
     )
     service, site = at.service, at.site
+    peer = scope["client"][0] if scope.get("client") else None
     if at.origin.scheme == "http" and fields.get(b"origin", b"").startswith(b"https://"):
         # What ends the TLS says nothing of it, or is not believed.
-        peer = scope["client"][0] if scope.get("client") else None
         service.events.proxy_untrusted(site.name, network_of(peer) or "", "X-Forwarded-Proto", by="Origin")
     known = cookie_visitor(scope, at)
-    ask = Ask(page, body.referrer, at.origin, fields=fields)
+    ask = Ask(page, body.referrer, at.origin, fields=fields, peer=peer)
     if site.asks_consent or body.consent is not None:
         message = read_message(body.consent)
         consent = _consent(scope, at, known, message)

@@ -3,6 +3,7 @@
 from .base import LANGUAGES, Language, Model, PageType, mail_address, sender_parts
 from .chat import Callback, Chat, ChatAttribute, Hours
 from .credit import Credit, Lookback, Terms
+from .facts import Calendar, Geo
 from .invites import MOST_INVITES, Invites, RulePolicy, Variant, Week
 from .limits import Bound, Limits
 from .offers import Coupon, Offers
@@ -21,6 +22,7 @@ __all__ = [
     "ApiScope",
     "BankAccount",
     "Bound",
+    "Calendar",
     "Callback",
     "Cart",
     "Chat",
@@ -31,6 +33,7 @@ __all__ = [
     "EventEndpoint",
     "Files",
     "Fraud",
+    "Geo",
     "Hold",
     "Hours",
     "Invites",

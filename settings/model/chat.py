@@ -60,6 +60,9 @@ def _day(value: str) -> str:
     return value
 
 
+Day = Annotated[str, AfterValidator(_day)]
+
+
 class Hours(Model):
     """When somebody is there, by day of the week, and on which days it is different."""
 
@@ -71,7 +74,7 @@ class Hours(Model):
     fri: Spans = []
     sat: Spans = []
     sun: Spans = []
-    holidays: dict[Annotated[str, AfterValidator(_day)], Spans] = Field({}, max_length=400)
+    holidays: dict[Day, Spans] = Field({}, max_length=400)
 
 
 Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]

@@ -46,6 +46,7 @@ class Partner(Model):
     # By category or id of an item.
     commission_groups: dict[str, str] = {}
     param: str | None = Field(None, pattern=r"^[A-Za-z0-9_.~-]{1,64}$")
+    sub_param: str | None = Field(None, pattern=r"^[A-Za-z0-9_.~-]{1,64}$")
     postback: Annotated[str, AfterValidator(_postback)] | None = None
     secret: SecretStr | None = None
     lookback_days: int | None = Field(None, ge=1, le=400)

@@ -6,6 +6,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from .base import Addresses, Model, OneHost, Sender
+from .facts import Geo
 from .limits import Limits
 from .site import Desk, Site
 
@@ -117,4 +118,5 @@ class Settings(Model):
     retention: Retention = Retention()
     desk: Desk = Desk()
     smtp: Smtp | None = None
+    geo: Geo = Geo()
     sites: list[Site] = Field(min_length=1)

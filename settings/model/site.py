@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, SecretStr
 from .base import Host, Language, Model, OneHost, PageType, TimeZone
 from .chat import Callback, Chat, Hours, Widget
 from .credit import Credit
+from .facts import Calendar
 from .invites import Invites
 from .offers import Offers
 from .orders import Carry, Cart, Fraud, Hold, Net, Order, Webhook
@@ -116,6 +117,7 @@ class Site(Model):
     prefix: Annotated[str, AfterValidator(_prefix)] = "/-/clew/"
     platform: str | None = None
     page_types: dict[str, PageType] = {}
+    checkout_steps: list[str] = Field([], max_length=20)
     language: Language = "en"
     time_zone: TimeZone = "UTC"
     debug: bool = False
@@ -140,6 +142,7 @@ class Site(Model):
     widget: Widget = Widget()
     chat: Chat = Chat()
     hours: Hours | None = None
+    calendar: Calendar | None = None
     callback: Callback | None = None
     files: Files = Files()
     offers: Offers = Offers()

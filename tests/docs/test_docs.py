@@ -18,6 +18,8 @@ from clew.service.limits import HELD, PERIODS
 from clew.service.service import Service
 from clew.settings.changes import FIXED
 from clew.settings.model import Bound, Limits, Model, Settings
+from facts_table import PAGE
+from facts_table import page as table_page
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -131,6 +133,11 @@ def test_every_fact_is_documented_and_every_documented_fact_exists() -> None:
     for text, facts in ((of_rules, FACTS), (of_terms, TERM_FACTS.facts)):
         rows = re.findall(r"^\| `([a-z_]+\.[a-z_]+)` \| (\w+) \|", text, re.MULTILINE)
         assert sorted(rows) == sorted((f.name, f.type) for f in facts)
+
+
+def test_the_table_of_facts_is_the_programs() -> None:
+    """`make facts` writes it."""
+    assert PAGE.read_text(encoding="utf-8") == table_page(PAGE.read_text(encoding="utf-8"))
 
 
 def test_every_event_is_documented_and_every_documented_event_exists() -> None:

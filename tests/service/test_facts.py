@@ -5,7 +5,8 @@ from urllib.parse import parse_qsl
 import pytest
 from clew.rules.facts import ALL, GROUPS
 from clew.rules.ruleset import RuleSet
-from clew.service.facts import _GROUPS, _parameters
+from clew.service.facts import _GROUPS
+from clew.service.trails import parameters
 from clew.settings.model import Rule
 
 
@@ -23,4 +24,4 @@ def test_a_decision_gathers_the_facts_that_the_rules_use_and_no_others() -> None
     "query", ["", "a=1", "a", "a=", "=x", "a=1&a=2", "&&a=b&", "a=b=c", "é=ü", "a;b=c", "a+b=c%20d", "%61=+"]
 )
 def test_parameters_are_those_of_the_standard_library(query: str) -> None:
-    assert _parameters(query) == dict(parse_qsl(query, keep_blank_values=True))
+    assert parameters(query) == dict(parse_qsl(query, keep_blank_values=True))

@@ -1,0 +1,343 @@
+"""Each fact is right when the request really is so: through `clew serve`, in front of a shop.
+
+Each case is a site of its own with one rule, whose action tells whether its lines are true; and a visitor who
+does what the case says. A visitor who did nothing is the proof that the lines can be false.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qs
+
+import httpx2
+import pytest
+from clews import ClewFolder, ClewServe
+from shoppers import Answer, Asked, Shop, Shopper
+
+pytestmark = pytest.mark.timeout(300)
+
+IPHONE = (
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) "
+    "Version/17.5 Mobile/15E148 Safari/604.1"
+)
+IPAD = IPHONE.replace("iPhone; CPU iPhone OS", "iPad; CPU OS")
+FIREFOX = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:133.0) Gecko/20100101 Firefox/133.0"
+
+Does = Callable[[Shopper], object]
+
+HEAD = """
+secret = "kT9vQ2xLrW7mZc4JpYb8NfHsD3gAeU6iXoR5tVnB"
+desk_host = "desk.test"
+log = "json"
+trusted_proxies = ["127.0.0.0/8"]
+
+[geo]
+header = "CF-IPCountry"
+"""
+
+SITE = """
+[[sites]]
+name = "{name}"
+hosts = ["{name}.test"]
+upstream = "{shop}"
+checkout_steps = ["/checkout/address*", "/checkout/payment*"]
+{keys}
+
+[sites.page_types]
+"/" = "home"
+"/mills*" = "category"
+"/mill/*" = "product"
+"/find*" = "search"
+"/cart*" = "cart"
+"/checkout/*" = "checkout"
+"/account*" = "account"
+
+[[sites.partners]]
+id = "friend"
+param = "friend"
+sub_param = "subid"
+postback = "https://partner.example/sale?click={{click_id}}&order={{order_id}}"
+
+[sites.cart]
+value = ".cart .value"
+items = ".cart .items"
+
+[sites.order]
+page = "/thanks*"
+id = "#number"
+total = "#total"
+currency = "EUR"
+
+{tables}
+
+[[sites.rules]]
+name = "asked"
+when = [{lines}]
+action = "hide"
+"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """`lines` are true after a visitor did `does`, and, if `control`, not for one who has done nothing."""
+
+    name: str
+    lines: tuple[str, ...]
+    does: Does
+    keys: str = ""
+    tables: str = ""
+    control: bool = True
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def site(self, shop: str) -> str:
+        lines = ", ".join(f"'''{line}'''" for line in self.lines)
+        return SITE.format(name=self.name, shop=shop, keys=self.keys, tables=self.tables, lines=lines)
+
+
+def ways(*paths: str) -> Does:
+    """Sees pages in this order."""
+
+    def does(visitor: Shopper) -> None:
+        for path in paths:
+            visitor.see(path)
+
+    return does
+
+
+def came(path: str, referrer: str = "") -> Does:
+    return lambda visitor: visitor.see(path, referrer)
+
+
+PAGE = [
+    Case("page-url", ('page.url == "http://page-url.test/mill/1?size=m"',), ways("/mill/1?size=m")),
+    Case("page-host", ('page.host == "page-host.test"',), ways("/"), control=False),
+    Case("page-path", ('page.path == "/mill/café"',), ways("/mill/caf%C3%A9")),
+    Case("page-query", ('page.query.size == "m x"',), ways("/mill/1?size=m+x")),
+    Case("page-fragment", ('page.fragment == "reviews"',), ways("/mill/1#reviews")),
+    Case("page-title", ('page.title == "Mill"',), lambda v: (setattr(v, "title", "Mill"), v.see("/mill/1"))),
+    Case("page-type", ('page.type == "product"',), ways("/mill/1")),
+    Case(
+        "page-seconds", ("page.seconds >= 30",), lambda v: (v.see("/"), v.decide(seconds=31)), control=False
+    ),
+    Case("page-language", ('page.language == "en"',), ways("/"), control=False),
+    Case(
+        "page-referrer",
+        ('page.referrer == "https://blog.example/mills?p=1"',),
+        came("/", "https://blog.example/mills?p=1"),
+    ),
+    Case(
+        "page-referrer-host",
+        ('page.referrer_host == "blog.example"',),
+        came("/", "https://Blog.example/mills"),
+    ),
+    Case(
+        "page-previous",
+        ('page.previous == "/mills"', 'page.previous_type == "category"'),
+        ways("/", "/mills", "/mill/1"),
+    ),
+    Case("page-times", ("page.times == 2",), ways("/mill/1", "/mills", "/mill/1")),
+]
+
+VISIT = [
+    Case(
+        "visit-pages",
+        ("visit.pages == 3", "visit.count == 1", "!visit.returning"),
+        ways("/", "/mills", "/mill/1"),
+    ),
+    Case(
+        "visit-landing",
+        (
+            'visit.landing == "/mills"',
+            'visit.landing_query.offer == "spring"',
+            'visit.landing_type == "category"',
+        ),
+        ways("/mills?offer=spring", "/mill/1"),
+    ),
+    Case(
+        "visit-landing-quoted",
+        ("""visit.landing_query['x-offer'] == "spring" """,),
+        ways("/mills?x-offer=spring", "/"),
+    ),
+    Case(
+        "visit-paths",
+        ('visit.paths.contains("/mills > /mill/1 > /cart")',),
+        ways("/", "/mills", "/mill/1", "/cart"),
+    ),
+    Case(
+        "visit-types",
+        ('visit.types == "home > category > product > other"',),
+        ways("/", "/mills", "/mill/1", "/about"),
+    ),
+    Case(
+        "seen-product",
+        ("seen.product == 2", "seen.home == 1", "seen.cart == 0"),
+        ways("/", "/mill/1", "/mill/2", "/mills"),
+    ),
+    Case(
+        "checkout-step",
+        ("checkout.step == 2", "checkout.furthest == 2"),
+        ways("/checkout/address", "/checkout/payment"),
+    ),
+    Case(
+        "checkout-furthest", ("checkout.step == 0", "checkout.furthest == 1"), ways("/checkout/address", "/")
+    ),
+    Case(
+        "cart-value",
+        ("cart.value == 59.9", "cart.items == 2", 'cart.currency == "EUR"'),
+        lambda v: (v.see("/"), v.see("/cart?has=2"), v.see("/mills")),
+    ),
+]
+
+ARRIVAL = [
+    Case(
+        "search-words",
+        ('search.words == "burr mill"', 'search.engine == "www.bing.com"', 'touch.channel == "search"'),
+        came("/", "https://www.bing.com/search?q=burr+mill"),
+    ),
+    Case("search-term", ('search.words == "hand mill"',), came("/?utm_source=g&utm_term=hand+mill")),
+    Case("search-shop", ('search.shop == "steel mill"',), ways("/", "/find?q=steel+mill", "/mill/1")),
+    Case(
+        "touch-click",
+        (
+            "has(touch.click_ids.gclid)",
+            'touch.click_ids.gclid == "G1"',
+            'touch.network == "google_ads"',
+            'touch.click_id == "G1"',
+            'touch.channel == "paid_search"',
+        ),
+        came("/mills?gclid=G1"),
+    ),
+    Case(
+        "touch-referrer",
+        ('touch.referrer_host == "blog.example"', 'touch.landing == "/mills"', "touch.age_days == 0"),
+        came("/mills", "https://blog.example/x"),
+    ),
+    Case("touch-assistant", ('touch.assistant == "chatgpt"',), came("/?utm_source=chatgpt.com")),
+    Case(
+        "campaign",
+        (
+            'campaign.source == "news"',
+            'campaign.medium == "mail"',
+            'campaign.name == "may"',
+            'campaign.content == "top"',
+            'campaign.params.utm_id == "77"',
+        ),
+        came("/?utm_source=news&utm_medium=mail&utm_campaign=may&utm_content=top&utm_id=77"),
+    ),
+    Case(
+        "partner",
+        ('partner.id == "friend"', 'partner.sub_id == "blog-7"'),
+        came("/mills?friend=click-1&subid=blog-7"),
+    ),
+]
+
+CLIENT = [
+    Case(
+        "device-mobile",
+        (
+            'device.type == "mobile"',
+            'device.browser == "Safari"',
+            'device.os == "iOS"',
+            "device.browser_version == 17",
+        ),
+        ways("/"),
+        headers={"User-Agent": IPHONE},
+    ),
+    Case("device-tablet", ('device.type == "tablet"',), ways("/"), headers={"User-Agent": IPAD}),
+    Case(
+        "device-desktop",
+        ('device.type == "desktop"', 'device.browser == "Firefox"', 'device.os == "Windows"'),
+        ways("/"),
+        headers={"User-Agent": FIREFOX},
+    ),
+    Case(
+        "device-hint",
+        ('device.type == "mobile"',),
+        ways("/"),
+        headers={
+            "User-Agent": "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36",
+            "Sec-CH-UA-Mobile": "?1",
+        },
+    ),
+    Case(
+        "device-language", ('device.language == "fi"',), ways("/"), headers={"Accept-Language": "fi;q=0.9,en"}
+    ),
+    Case(
+        "device-bot",
+        ("device.bot",),
+        ways("/"),
+        headers={"User-Agent": "Mozilla/5.0 (compatible; Googlebot/2.1)"},
+    ),
+    Case("place-country", ('place.country == "FI"',), ways("/"), headers={"CF-IPCountry": "fi"}),
+]
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+# Whichever day it is while the test runs.
+DAYS = ", ".join(f'"{(now() + timedelta(days=n)).date()}"' for n in (0, 1))
+MONTHS = "||".join(f"clock.month == {(now() + timedelta(days=n)).month}" for n in (0, 1))
+REST = [
+    Case(
+        "clock-date",
+        (f"clock.date in [{DAYS}]", MONTHS, f"clock.year >= {now().year}", "clock.day >= 1"),
+        ways("/"),
+        control=False,
+    ),
+    Case(
+        "clock-holiday",
+        ("clock.holiday",),
+        ways("/"),
+        tables=f"[sites.calendar]\ncountry = 'FI'\ndays = [{DAYS}]",
+        control=False,
+    ),
+    Case("clock-workday", ("!clock.holiday",), ways("/"), control=False),
+    Case("agents-open", ("agents.open",), ways("/"), control=False),
+]
+
+CASES = [*PAGE, *VISIT, *ARRIVAL, *CLIENT, *REST]
+
+
+def shop_answer(asked: Asked) -> Answer:
+    """The shop's pages. The cart page shows as many things as `has` says."""
+    body = "hello"
+    if asked.path == "/cart" and (has := parse_qs(asked.query).get("has")):
+        amount = float(has[0]) * 29.95
+        body = f'<div class="cart"><b class="items">{has[0]}</b> <b class="value">{amount:.2f} €</b></div>'
+    return Answer(
+        f"<!doctype html><html lang=en><head><title>A page</title></head><body>{body}</body></html>"
+    )
+
+
+@pytest.fixture(scope="module")
+def clew(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    shop = Shop(shop_answer)
+    settings = HEAD + "".join(case.site(shop.address) for case in CASES)
+    served = ClewServe(ClewFolder(tmp_path_factory.mktemp("facts"), settings))
+    yield served.address
+    served.end()
+    shop.close()
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[httpx2.Client]:
+    with httpx2.Client(timeout=60) as found:
+        yield found
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_fact_is_right_when_the_request_is_so(case: Case, clew: str, client: httpx2.Client) -> None:
+    visitor = Shopper(clew, f"{case.name}.test", client, dict(case.headers))
+    case.does(visitor)
+    # What a page shows is read after its last byte was sent.
+    asked_until = time.monotonic() + 30
+    while visitor.answer["action"] != "hide" and time.monotonic() < asked_until:
+        time.sleep(0.05)
+        visitor.decide()
+    assert visitor.answer["action"] == "hide"
+    if case.control:
+        other = Shopper(clew, f"{case.name}.test", client)
+        assert other.see("/about-us") == "show"
