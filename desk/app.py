@@ -47,6 +47,7 @@ from .pages import (
     search,
     second_step,
     side,
+    team,
     waiting,
 )
 from .pages import cobrowsing as desk_cobrowsing
@@ -127,6 +128,7 @@ def desk_app() -> DeskApp:
                 *waiting.routes,
                 *order_list.routes,
                 *figures.routes,
+                *team.routes,
                 *order_pages.routes,
                 *postbacks.routes,
                 *access.routes,

@@ -150,6 +150,8 @@ RULES: Final[Mapping[str, Rule]] = {
     ),
     "GET /coupons": Rule("lead", "coupons, and what offers came to"),
     "POST /coupons": Rule("lead", "add single-use codes", audit="coupons.added", kept=("coupon",)),
+    "GET /team": Rule("lead", "who is there, and figures of conversations"),
+    "GET /team.csv": Rule("lead", "figures of conversations as a file", audit="export.team"),
     "GET /reports": Rule("lead", "reports without an order"),
     "POST /reports/{id}": Rule(
         "lead", "say to which order a report belongs", audit="report.moved", kept=_MOVE

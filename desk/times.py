@@ -21,6 +21,14 @@ def span(seconds: float) -> str:
     return f"{days} day" if days == 1 else f"{days} days"
 
 
+def brief(seconds: float) -> str:
+    """A duration that is to be compared with others, to the second below an hour: "48 s", "3 min 5 s"."""
+    whole = max(0, round(seconds))
+    if MINUTE <= whole < HOUR and whole % MINUTE:
+        return f"{whole // MINUTE} min {whole % MINUTE} s"
+    return span(whole)
+
+
 @dataclass(frozen=True, slots=True)
 class Times:
     """What a page calls now. All times come in as unix seconds."""

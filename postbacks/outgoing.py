@@ -62,6 +62,7 @@ TALK_EVENTS: Final[Mapping[str, str]] = {
     "conversation.transferred": "An agent gave a conversation to another one, or to a department.",
     "conversation.released": "A conversation is for others, because its agent (`before`) has gone.",
     "conversation.closed": "A conversation was closed.",
+    "conversation.rated": "A visitor rated its conversation: `rating`, 1 to 5.",
     "conversation.blocked": "An agent blocked the visitor of a conversation for a time.",
     "conversation.unblocked": "A lead ended a block of the visitor of a conversation.",
     "conversation.noted": "An agent added an internal note; its text comes only with `personal`.",
@@ -120,7 +121,10 @@ _OFFER = (
     *("offer", "label", "page", "cart", "coupon", "sent_at", "expires_at", "clicked_at", "order_id"),
     "followed_by",
 )
-_TALK = ("conversation", "by", "agent", "before", "department", "why")
+_TALK = (
+    *("conversation", "by", "agent", "before", "department", "why", "rule", "first_answer", "length"),
+    *("messages", "rating", "orders"),
+)
 _CALLBACK = ("callback", "language", "wished_at", "calls", "order_id", "partner", "made_at")
 _CALLER = ("visitor", "phone", "topic", "agent")
 _PAYOUT = ("name", "partner", "period", "currency", "amount", "lines", "made_at")

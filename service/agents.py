@@ -147,6 +147,10 @@ class AgentLoads:
             for call in self.on_change:
                 call(site)
 
+    def stamp(self, site: str, now: float) -> Sequence[object]:
+        """Plain data that differs whenever who is there does, or the gate."""
+        return *self._stamp(site, now), self._gates.get(site, _FIRST).flips
+
     def _stamp(self, site: str, now: float) -> tuple[object, ...]:
         here = sorted((one.name, one.presence) for one in self._here(site, now))
         return self._elsewhere.get(site), *here

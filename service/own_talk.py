@@ -54,7 +54,7 @@ class OwnTalk:
         self._take(site, visitor, client)
         await self._conversations.require_not_blocked(site.name, visitor, client)
         written = without_controls(words).strip()[:RATING_LENGTH] or None
-        found = await self._ledger.conversations.rate(site.name, visitor, rating, written)
+        found = await self._ledger.conversations.rate(site.name, visitor, rating, written, self._clock.now())
         if found is not None:
             self._events.emit(
                 "conversation_rated",

@@ -314,7 +314,15 @@ class TalkEvent(Shape):
     agent: str | None = Field(description="Who has it now.")
     before: str | None = Field(description="Who had it.")
     department: str | None
-    why: str | None = Field(description="Of released: left or gone.")
+    why: str | None = Field(description="Of released: left or gone. Of rated: the rating.")
+    rule: str | None = Field(description="The rule whose invite started it.")
+    first_answer: int | None = Field(
+        description="Seconds from the first message to the first answer; null while there is none."
+    )
+    length: int = Field(description="Seconds from the first message to the last, so far.")
+    messages: int = Field(description="Messages of people, so far.")
+    rating: int | None = Field(description="The visitor's rating, 1 to 5.")
+    orders: int = Field(description="Sales that are credited to it, so far.")
     visitor: str | None = Field(None, description="Only with `personal`.")
     note: str | None = Field(None, description="The text of a note. Only with `personal`.")
 

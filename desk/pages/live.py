@@ -51,7 +51,8 @@ async def _page_stamp(at: RequestContext, shown: Sequence[str]) -> str:
     site = at.site.name
     if not shown:
         calls = "" if at.site.settings.callback is None else await at.service.ledger.callbacks.stamp(site)
-        return _stamp([*await needs_version(at), calls])
+        here = at.service.agents.stamp(site, at.service.clock.now())
+        return _stamp([*await needs_version(at), calls, here])
     parts: list[object] = []
     for conversation in shown:
         found = await at.service.ledger.conversations.get(site, conversation)

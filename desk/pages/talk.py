@@ -87,6 +87,8 @@ def said_of(line: LogLine, me: str) -> str:
             return f"{by} gave it to {agent or department}"
         case "released":
             return f"taken from {before}, who {'has left' if line.why == 'left' else 'is not there any more'}"
+        case "rated":
+            return f"the visitor rated it {line.why} of 5"
         case "closed":
             return f"closed by {by}" if by else "closed"
         case "blocked":

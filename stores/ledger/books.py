@@ -43,6 +43,7 @@ from .search import Search
 from .second_factor import SecondFactors
 from .stories import Stories
 from .tags import Tags
+from .talk_figures import TalkFigures
 from .totals import Totals
 from .undoing import Undoing
 
@@ -56,6 +57,7 @@ class Ledger:
         self.histories = Histories(self.db)
         self.stories = Stories(self.db)
         self.totals = Totals(self.db)
+        self.talk_figures = TalkFigures(self.db)
         self.undoing = Undoing(self.db)
         self.calls = Calls(self.db)
         self.commissions = Commissions(self.db)

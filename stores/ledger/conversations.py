@@ -184,6 +184,7 @@ _SAID = update(conversations).where(conversations.c.id == bindparam("key"))
 _BY_EITHER = {
     "said": conversations.c.said + 1,
     "state": "open",
+    "said_at": bindparam("updated_at", type_=Float),
     **values_of([conversations.c.updated_at, conversations.c.last]),
 }
 _VISITOR_SAID = Prepared(
@@ -194,9 +195,15 @@ _VISITOR_SAID = Prepared(
     ).returning(*CONVERSATION)
 )
 _AGENT_SAID = Prepared(
-    _SAID.values(**_BY_EITHER, **values_of([conversations.c.agent]), waiting_since=None).returning(
-        *CONVERSATION
-    )
+    _SAID.values(
+        **_BY_EITHER,
+        **values_of([conversations.c.agent]),
+        waiting_since=None,
+        answered_at=func.coalesce(conversations.c.answered_at, bindparam("updated_at", type_=Float)),
+        answered_by=func.coalesce(
+            conversations.c.answered_by, bindparam("agent", type_=conversations.c.agent.type)
+        ),
+    ).returning(*CONVERSATION)
 )
 
 _SAYING = saying(CONVERSATION)
@@ -361,7 +368,9 @@ class Conversations:
 
         return await self._db.transact(work)
 
-    async def rate(self, site: str, visitor: str, rating: int, text: str | None) -> Conversation | None:
+    async def rate(
+        self, site: str, visitor: str, rating: int, text: str | None, now: float
+    ) -> Conversation | None:
         """Note how the visitor rates its newest conversation, in place of an earlier rating; the
         conversation, None without one."""
 
@@ -370,6 +379,7 @@ class Conversations:
             if found is not None:
                 rated = {"key": found.id, "rating": rating, "rating_text": text}
                 await tx.execute(_RATED, rated)
+                await log(tx, Done("rated", site, found.id, agent=found.agent, why=str(rating), at=now))
             return found
 
         return await self._db.transact(work)
@@ -424,7 +434,9 @@ class Conversations:
             values = {c.name: getattr(found, c.name) for c in CONVERSATION}
             values |= {"partner": sender.partner, "page": sender.page, "client": sender.client}
             await tx.execute(
-                insert(conversations).values(**values, said=1, provider=provider, external=external)
+                insert(conversations).values(
+                    **values, said=1, said_at=now, provider=provider, external=external
+                )
             )
             await _add(tx, found, "visitor", None, "", None, now)
             return True
@@ -720,7 +732,7 @@ async def _go_on(tx: Connection, conversation: str, now: float) -> None:
     """Note that a talk goes on, once a minute."""
     c = conversations.c
     change = update(conversations).where(c.id == conversation, c.tied.is_(None), c.updated_at < now - 60)
-    await tx.execute(change.values(state="open", updated_at=now))
+    await tx.execute(change.values(state="open", updated_at=now, said_at=now))
 
 
 async def _messages(

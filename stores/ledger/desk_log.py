@@ -22,6 +22,7 @@ Kind = Literal[
     "transferred",
     "released",
     "closed",
+    "rated",
     "blocked",
     "unblocked",
     "note",

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, ColumnElement, Row, Select, and_, exists, literal, or_, select
+from sqlalchemy import BigInteger, ColumnElement, Row, Select, and_, exists, func, literal, not_, or_, select
 
 from ...payouts.account import decimal
 from ...referral.touches import Click, Touch
+from .amounts import is_made_up, is_sale
 from .changes import settled
 from .connection import Connection
 from .schema import (
@@ -363,16 +364,33 @@ async def _offer_lines(_connection: Connection, rows: Sequence[Row[Any]]) -> Lin
     ]
 
 
+_OF_TALK = ("visitor", "rule", "started_at", "answered_at", "said_at", "updated_at", "said", "rating")
+
+
 def _talks(place: Place) -> Select[Any]:
-    own = desk_log.c
+    own, talk = desk_log.c, conversations.c
+    # As in the figures of the desk: who had ordered before it asked is no customer of the talk.
+    sold = (
+        select(func.count())
+        .select_from(orders)
+        .where(_O.site == talk.site, _O.conversation == talk.id, _O.placed_at >= talk.started_at)
+        .where(is_sale(_O.state), _O.merged_into.is_(None), not_(is_made_up()))
+        .correlate(conversations)
+        .scalar_subquery()
+    )
     row = (own.id.label("place"), own.id.label("number"), own.at.label("at_time"))
     return (
-        select(*own, *row, conversations.c.visitor)
-        .outerjoin_from(desk_log, conversations, conversations.c.id == own.conversation)
+        select(*own, *row, *(talk[name] for name in _OF_TALK), sold.label("orders"))
+        .outerjoin_from(desk_log, conversations, talk.id == own.conversation)
         # In the order in which they become visible: see `desk_log.py`.
         .where(own.id > place[0])
         .order_by(own.id)
     )
+
+
+def _seconds(start: float | None, end: float | None) -> int | None:
+    """Whole seconds between two times, if both are known."""
+    return None if start is None or end is None else max(0, round(end - start))
 
 
 async def _talk_lines(_connection: Connection, rows: Sequence[Row[Any]]) -> Lines:
@@ -381,7 +399,11 @@ async def _talk_lines(_connection: Connection, rows: Sequence[Row[Any]]) -> Line
         [
             {
                 "line": row.place,
-                **{name: getattr(row, name) for name in plain},
+                **{name: getattr(row, name) for name in (*plain, "rule", "rating")},
+                "first_answer": _seconds(row.started_at, row.answered_at),
+                "length": _seconds(row.started_at, row.said_at or row.updated_at),
+                "messages": row.said,
+                "orders": None if row.started_at is None else row.orders,
                 "internal": _readable(row.text),
                 "at": timestamp(row.at_time),
             }

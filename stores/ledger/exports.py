@@ -58,6 +58,7 @@ COLUMNS: Final[Mapping[str, Sequence[str]]] = {
     ),
     "talks": (
         *("line", "site", "conversation", "visitor", "kind", "by", "agent", "before", "department", "why"),
+        *("rule", "first_answer", "length", "messages", "rating", "orders"),
         *("internal", "at"),
     ),
 }
@@ -80,6 +81,10 @@ NUMBERS: Final = frozenset(
         "offer",
         "line",
         "rating",
+        "first_answer",
+        "length",
+        "messages",
+        "orders",
     }
 )
 """The columns that are whole numbers; all others are text. Any may be None."""

@@ -289,6 +289,13 @@ async def _hear(tx: Connection, heard: Heard, opening: Callable[[], None]) -> Ke
     names = [line.agent for line in added if line.author == "agent" and line.agent]
     if heard.agent or names:
         changes["agent"] = f"{heard.provider}:{heard.agent or names[-1]}"[:64]
+    if added:
+        changes["said_at"] = newest if row.said_at is None else max(row.said_at, newest)
+    answers = [line for line in added if line.author == "agent"]
+    if answers and row.answered_at is None:
+        first = min(answers, key=lambda line: line.at or heard.at)
+        changes["answered_at"] = first.at or heard.at
+        changes["answered_by"] = f"{heard.provider}:{first.agent or heard.agent or ''}"[:64]
     if heard.rating is not None:
         changes["rating"] = heard.rating
     sender = heard.sender
@@ -302,7 +309,7 @@ async def _hear(tx: Connection, heard: Heard, opening: Callable[[], None]) -> Ke
 async def _row(tx: Connection, heard: Heard, opening: Callable[[], None]) -> tuple[Any, bool, bool]:
     """The conversation's row, whether it is new, and whether it is not sure whose it is by the pages."""
     of_provider = (_C.site == heard.site, _C.provider == heard.provider)
-    columns = (*CONVERSATION, _C.said, _C.tied)
+    columns = (*CONVERSATION, _C.said, _C.tied, _C.said_at, _C.answered_at)
     query = select(*columns).where(*of_provider, _C.external == heard.external)
     # Strangers' pages may name any id, so that there may be many rows that no webhook has told of.
     known = query.where(_C.tied.is_not(None)).limit(1)

@@ -75,6 +75,7 @@ def saying(columns: Sequence[ColumnElement[Any]]) -> Mapping[str, Prepared]:
         .where(_C.id == _ADDED.c.conversation)
         .values(
             said=_C.said + 1,
+            said_at=at,
             updated_at=at,
             last=_ADDED.c.id,
             waiting_since=func.coalesce(_C.waiting_since, at),

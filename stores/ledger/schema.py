@@ -445,9 +445,14 @@ conversations = Table(
     Column("rating_text", text_of(500)),  # what it wrote about it
     Column("invite", text_of(1000)),  # the text of the rule's invite
     Column("department", text_of(64)),  # whose it is, by the rule that started it or by a transfer
+    # For figures (`talk_figures.py`): the first answer, and the last message of people.
+    Column("answered_at", Float),
+    Column("answered_by", text_of(64)),
+    Column("said_at", Float),
     # A browser tells the id: nobody may take one that is another visitor's.
     UniqueConstraint("site", "provider", "external", "visitor"),
     Index("ix_conversations_visitor", "site", "visitor"),
+    Index("ix_conversations_started", "site", "started_at"),
     Index("ix_conversations_updated", "site", "state", "updated_at", "provider"),
     Index("ix_conversations_waiting", "site", "state", "waiting_since", "updated_at"),
     Index("ix_conversations_agent", "agent", "state", "updated_at"),

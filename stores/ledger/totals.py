@@ -107,21 +107,25 @@ class Kept(Generic[T]):
     """What is costly to read, for FRESH seconds, and read by one caller at a time: however many pages ask,
     the ledger is asked once."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = KEPT) -> None:
+        self._most = most
         self._turn = asyncio.Lock()
         self._kept: OrderedDict[Hashable, tuple[float, T]] = OrderedDict()
 
-    async def get(self, key: Hashable, now: float, read: Callable[[], Awaitable[T]]) -> T:
-        """What was read under this key, or is read now. `now` is in unix seconds. Raises what `read` does."""
-        if (kept := self._fresh(key, now)) is not None:
+    async def get(
+        self, key: Hashable, now: float, read: Callable[[], Awaitable[T]], seconds: float = FRESH
+    ) -> T:
+        """What was read under this key at most so many seconds ago, or is read now. `now` is in unix seconds.
+        Raises what `read` does."""
+        if (kept := self._fresh(key, now, seconds)) is not None:
             return kept[1]
         async with self._turn:
-            if (kept := self._fresh(key, now)) is not None:
+            if (kept := self._fresh(key, now, seconds)) is not None:
                 return kept[1]
             found = await read()
             self._kept[key] = (now, found)
             self._kept.move_to_end(key)
-            while len(self._kept) > KEPT:
+            while len(self._kept) > self._most:
                 self._kept.popitem(last=False)
             return found
 
@@ -129,10 +133,10 @@ class Kept(Generic[T]):
         """Read it again the next time."""
         self._kept.pop(key, None)
 
-    def _fresh(self, key: Hashable, now: float) -> tuple[float, T] | None:
+    def _fresh(self, key: Hashable, now: float, seconds: float) -> tuple[float, T] | None:
         kept = self._kept.get(key)
         # A clock may have been set back.
-        return kept if kept is not None and abs(now - kept[0]) < FRESH else None
+        return kept if kept is not None and abs(now - kept[0]) < seconds else None
 
 
 class Totals:

@@ -90,7 +90,7 @@ let refreshQueued = null;
 async function refresh(whole = true) {
   if (document.querySelector("[data-live]") === null) return;
   // A conversation that was taken or given is a column there.
-  if (side) whole = true;
+  if (side || document.querySelector("[data-whole]") !== null) whole = true;
   if (refreshing) {
     refreshQueued = refreshQueued === true || whole;
     return;

@@ -62,6 +62,9 @@ def _conversations() -> None:
         sa.Column("rating_text", text_of(500), nullable=True),
         sa.Column("invite", text_of(1000), nullable=True),
         sa.Column("department", text_of(64), nullable=True),
+        sa.Column("answered_at", sa.Float(), nullable=True),
+        sa.Column("answered_by", text_of(64), nullable=True),
+        sa.Column("said_at", sa.Float(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_conversations")),
         sa.UniqueConstraint("site", "provider", "external", "visitor", name=op.f("uq_conversations_site")),
     )
@@ -86,6 +89,7 @@ def _conversations() -> None:
         sqlite_where=queue,
         postgresql_where=queue,
     )
+    op.create_index("ix_conversations_started", "conversations", ["site", "started_at"], unique=False)
     op.create_index("ix_conversations_visitor", "conversations", ["site", "visitor"], unique=False)
     op.create_index("ix_conversations_agent", "conversations", ["agent", "state", "updated_at"], unique=False)
     op.create_index(

@@ -13,7 +13,17 @@ from playwright.async_api import Browser, BrowserContext, expect
 from playwright.async_api import Page as Tab
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-PAGES = ("orders", "waiting", "partners", "networks", "revenue", "orders?number=1", "revenue?weeks=53")
+PAGES = (
+    "team",
+    "team?period=week",
+    "orders",
+    "waiting",
+    "partners",
+    "networks",
+    "revenue",
+    "orders?number=1",
+    "revenue?weeks=53",
+)
 
 # Single words of tables that go over several lines.
 BROKEN = """[...document.querySelectorAll(".sheet th, .sheet td, .sheet time")].filter(one => {
@@ -34,6 +44,12 @@ async def desk(tmp_path: Path) -> AsyncIterator[DeskServer]:
     await set_call(built, await order(built, "a-long-number-of-an-order-0123456789"), "unknown")
     await order(built, "1004", "7200", currency="JPY", partner=None)
     built.service.events.notice("order_conflict", site="shop", key="1002", order="1002", why="two totals")
+    for number, (agent, seconds) in enumerate((("bo", 40), ("bo", 95), ("a-long-name-of-an-agent", 7000))):
+        talk = await built.says("hello", f"{number}" * 26, rule="after-wait", now=built.service.clock.now())
+        at = built.service.clock.now() + seconds
+        given = {"agent": agent, "client_id": None, "now": at}
+        await built.conversations.add_agent_message("shop", talk, "yes", **given)
+        await built.conversations.rate("shop", f"{number}" * 26, 5 - number, None, at)
     yield built
     await built.service.close()
 
