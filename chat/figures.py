@@ -71,8 +71,9 @@ class Spread:
         ten were no longer."""
         if not values:
             return cls()
-        ordered = sorted(values)
-        return cls(len(ordered), statistics.median(ordered), ordered[math.ceil(0.9 * len(ordered)) - 1])
+        ordered, n = sorted(values), len(values)
+        median = (ordered[(n - 1) // 2] + ordered[n // 2]) / 2
+        return cls(n, median, ordered[math.ceil(0.9 * n) - 1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, ColumnElement, Row, Select, and_, exists, func, literal, not_, or_, select
+from sqlalchemy import BigInteger, ColumnElement, Row, Select, and_, exists, func, literal, or_, select
 
 from ...payouts.account import decimal
 from ...referral.touches import Click, Touch
-from .amounts import is_made_up, is_sale
 from .changes import settled
 from .connection import Connection
 from .schema import (
@@ -28,6 +27,7 @@ from .schema import (
     shares,
 )
 from .schema import commission_entries as entries
+from .talk_figures import COUNTS
 
 Value = str | int | None
 Place = tuple[int, Any]
@@ -369,12 +369,10 @@ _OF_TALK = ("visitor", "rule", "started_at", "answered_at", "said_at", "updated_
 
 def _talks(place: Place) -> Select[Any]:
     own, talk = desk_log.c, conversations.c
-    # As in the figures of the desk: who had ordered before it asked is no customer of the talk.
     sold = (
-        select(func.count())
+        select(func.coalesce(func.sum(COUNTS), 0))
         .select_from(orders)
-        .where(_O.site == talk.site, _O.conversation == talk.id, _O.placed_at >= talk.started_at)
-        .where(is_sale(_O.state), _O.merged_into.is_(None), not_(is_made_up()))
+        .where(_O.site == talk.site, _O.conversation == talk.id)
         .correlate(conversations)
         .scalar_subquery()
     )

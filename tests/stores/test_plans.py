@@ -40,6 +40,7 @@ from clew.stores.ledger.reports import OrderFilter, Reports
 from clew.stores.ledger.retention import Retention
 from clew.stores.ledger.stories import Stories
 from clew.stores.ledger.tail import Tail
+from clew.stores.ledger.talk_figures import TalkFigures
 from clew.stores.ledger.totals import Totals, Weeks
 from recorded import put_order
 from sqlalchemy import Connection, event, text
@@ -219,6 +220,7 @@ FOUND_BY_AN_INDEX: dict[str, Ask] = {
     "who is there": lambda db: ProviderTalks(db).present(NOW),
     "talk": lambda db: Conversations(db).talk("shop", "v"),
     "open ones of all sites": lambda db: Load(db).active(0.0),
+    "figures of a day": lambda db: TalkFigures(db).read("shop", NOW - 86_400, NOW),
     "talked": lambda db: Conversations(db).visitor_talked("shop", "v", 0, NOW),
     "messages": lambda db: Conversations(db).visitor_messages("shop", "v", 0),
     "inbox": lambda db: Inbox(db).page("shop"),
