@@ -25,6 +25,7 @@ from proxy import PARTS, bench_proxy
 from report import Section
 from sites import bench_sites
 from talk import bench_talk
+from verdicts import bench_verdicts
 from visits import bench_visits
 
 from rules import bench_rules
@@ -37,6 +38,7 @@ BENCHES: dict[str, Callable[[Options], Section]] = {
     "rules": bench_rules,
     "sites": bench_sites,
     "talk": bench_talk,
+    "verdicts": bench_verdicts,
     "visits": bench_visits,
 }
 HERE = Path(__file__).parent
@@ -50,7 +52,10 @@ def main() -> None:
     default = Options()
     parser.add_argument("--name", choices=sorted(BENCHES))
     parser.add_argument(
-        "--seed", type=int, default=default.seed, help="random seed for the order of the turns and the page"
+        "--seed",
+        type=int,
+        default=default.seed,
+        help="random seed for the order of the turns, the page, and what is drawn by lot",
     )
     parser.add_argument("--rounds", type=int, default=default.rounds)
     parser.add_argument("--seconds", type=int, default=default.seconds, help="how long each turn lasts")
