@@ -67,6 +67,11 @@ def too_large(at: RequestContext) -> Refused:
     return Refused(413, f"a file has at most {most} MB", more={"reason": "size"})
 
 
+def too_late() -> Refused:
+    """The answer to a file that takes too long."""
+    return Refused(408, f"the file did not arrive within {UPLOAD_SECONDS:.0f} seconds")
+
+
 def spelled_name(given: str) -> str:
     """A name that was sent in a header, percent-encoded UTF-8."""
     return unquote(given[:NAME_BYTES], errors="replace")
@@ -96,7 +101,7 @@ async def received(request: Request, at: RequestContext, file: IO[bytes], name: 
                 await _write(upload, message.get("body", b""), at)
                 more = message.get("more_body", False)
     except TimeoutError:
-        raise Refused(408, f"the file did not arrive within {UPLOAD_SECONDS:.0f} seconds") from None
+        raise too_late() from None
     return upload
 
 

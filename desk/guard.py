@@ -19,6 +19,7 @@ from ..service.limits import LimitedError, network_of
 from ..service.origin import Origin
 from ..settings.model import ApiScope
 from ..stores.errors import STORE_FAILURES
+from ..stores.ledger.errors import NoConversationError
 from .context import RequestContext, request_context
 from .times import span
 
@@ -27,6 +28,8 @@ BODY_SECONDS = 15.0
 FIELDS = 20
 PORTS = {"http": ":80", "https": ":443"}
 NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+NO_TALK = "There is no such conversation at this site; its visitor may have deleted it."
 
 _WHOSE = {"client": "this network", "site": "visitors of this site", "all": "all visitors"}
 
@@ -83,6 +86,8 @@ def api(handler: Callable[[Request, RequestContext], Awaitable[Response]]) -> En
             return refusal(over(limited))
         except BlockedError as error:
             return refusal(Refused(403, str(error), more={"reason": "blocked"}))
+        except NoConversationError:
+            return refusal(Refused(404, NO_TALK))
         except STORE_FAILURES as error:
             where = request.url.path
             at.service.events.failed(error, site=at.site.name, where=where)

@@ -60,10 +60,11 @@ class Asking:
         found = (await self._ledger.conversations.visitor_messages(site.name, known.visitor, 0))[0]
         if found is None or found.state != "open":
             return None
-        await self._wants(site, found, mail, "address")
-        return mail
+        return mail if await self._wants(site, found, mail, "address") else None
 
-    async def _wants(self, site: SiteRuntime, found: Conversation, mail: str, what: str) -> None:
-        await self._ledger.mails.ask(site.name, found.id, found.visitor, mail, self._clock.now())
+    async def _wants(self, site: SiteRuntime, found: Conversation, mail: str, what: str) -> bool:
+        if not await self._ledger.mails.ask(site.name, found.id, found.visitor, mail, self._clock.now()):
+            return False
         self._conversations.changed(site.name)
         self._events.emit("form", site=site.name, what=what, conversation=found.id)
+        return True

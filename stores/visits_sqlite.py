@@ -9,7 +9,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from ..referral.visitor import Change, Viewed, Visitor, changed
@@ -20,6 +20,7 @@ from .shared import SIGN_SECONDS, SIGNS_AT_ONCE, SIGNS_KEPT
 from .visits import FOUND_AT_ONCE, SEEN_AT_ONCE, TABLES, Fold, VisitsBusyError, VisitsError
 from .visits_record import EXPIRY_STEP, keep_seconds, packed, unpacked
 
+PAGE_SECONDS = 0.2  # for which the copy of a page waits while another process writes
 BUSY_SECONDS = 5
 # Another process may be writing. Its lock is waited for outside SQLite, so that the loop goes on.
 BUSY_PAUSES = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1)
@@ -219,11 +220,13 @@ class SqliteVisits:
     async def put_page(self, site: str, visitor: str, page: bytes | None, now: float, seconds: float) -> None:
         """See `Visits.put_page`."""
         async with self._lock:
-            await self._begin()
             if page is None:
+                await self._begin()
                 self._finish("DELETE FROM pages WHERE site = ? AND visitor = ?", (site, visitor))
-            else:
-                self._finish(_PUT_PAGE, (site, visitor, page, now + seconds))
+                return
+            # A copy is long: it is written outside of the loop's thread, by a connection of its own.
+            with _own_errors():
+                await asyncio.to_thread(_write_page, self._path, (site, visitor, page, now + seconds))
 
     async def page(self, site: str, visitor: str, now: float) -> bytes | None:
         """See `Visits.page`."""
@@ -345,6 +348,12 @@ def _own_errors() -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise _own_error(error) from error
+
+
+def _write_page(path: Path, row: tuple[str, str, bytes, float]) -> None:
+    with closing(sqlite3.connect(path, timeout=PAGE_SECONDS, isolation_level=None)) as connection:
+        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute(_PUT_PAGE, row)
 
 
 def _own_error(error: sqlite3.Error) -> VisitsError:

@@ -4,7 +4,7 @@
 const TEXTS = "clew:texts";
 const STYLE = "clew:style";
 const STAR = "M12 4l2.5 5.2 5.5.7-4 3.9 1 5.7-5-2.8-5 2.8 1-5.7-4-3.9 5.5-.7z";
-let element, icon, iconButton, onEnter, fill, memory, post, send, audio;
+let element, icon, iconButton, onEnter, fill, memory, post, obstacles, send, audio;
 
 /** The classes below, with the widget's helpers to make their elements in its shadow tree. */
 export function equip(tools, shadow) {
@@ -13,7 +13,7 @@ export function equip(tools, shadow) {
     style.replaceSync(STYLE);
     shadow.adoptedStyleSheets = [...shadow.adoptedStyleSheets, style];
   }
-  ({ element, icon, iconButton, onEnter, fill, memory, post, send } = tools);
+  ({ element, icon, iconButton, onEnter, fill, memory, post, obstacles, send } = tools);
   return { Menu, Rating, addAvatar, keepFocus };
 }
 
@@ -237,4 +237,35 @@ function keepFocus(panel) {
     event.preventDefault();
     (event.shiftKey ? last : first).focus();
   });
+}
+
+const LOW = "300px";
+const SCROLLED = 60; // px
+
+/**
+ * What makes room where the page was scrolled under the open chat: it goes to the other side, or is lower, and is small
+ * where both do not help. It stays where the visitor opened it over something, and where it has begun to write.
+ */
+export function room(widget) {
+  const { panel, panelPlace } = widget;
+  const { node, field } = panel;
+  const from = scrollY;
+  const idle = self.requestIdleCallback ?? ((work) => setTimeout(work));
+  let waits = false;
+  const make = () => {
+    waits = false;
+    if (!panel.opened || widget.panel !== panel) return;
+    const found = obstacles();
+    const fits = ["", LOW].some((height) => {
+      node.style.maxHeight = height;
+      return panel.full || panelPlace.look(found, false);
+    });
+    if (fits) return;
+    node.style.maxHeight = "";
+    if (!field.value.trim() && Math.abs(scrollY - from) > SCROLLED) widget.shut();
+  };
+  return () => {
+    if (!waits) idle(make, { timeout: 500 });
+    waits = true;
+  };
 }

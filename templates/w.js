@@ -153,8 +153,8 @@ class Widget {
     this.root = element("div", { class: `root ${this.side}`, lang: talk.language, dir: this.direction });
     this.root.append(this.panel.node, this.launcher, this.status);
     if (Number.isFinite(this.offset)) this.root.style.setProperty("--rise", `${this.offset}px`);
-    this.place = new Place(this.host, this.launcher);
-    this.panelPlace = new Place(this.host, this.panel.node);
+    this.place = new Place(this.launcher);
+    this.panelPlace = new Place(this.panel.node);
     this.root.addEventListener("keydown", this.escaping);
     // Outside, the host is the target of events: shortcuts of the page would take letters, its dialogs the focus.
     for (const type of ["keydown", "keypress", "keyup", "input", "focusin", "focusout"]) {
@@ -225,19 +225,23 @@ class Widget {
     if (!this.shown || !this.host.isConnected) return;
     const { launcher, place, invite } = this;
     this.root.classList.toggle("dark", this.scheme === "dark" || (this.scheme !== "light" && pageIsDark()));
-    if (this.panel.opened) return;
+    if (this.panel.opened) {
+      this.room?.();
+      return;
+    }
+    const found = obstacles();
     const round = () => launcher.classList.toggle("round", this.round || innerWidth <= 480);
     round();
-    if (!launcher.hidden && !place.look()) {
+    if (!launcher.hidden && !place.look(found)) {
       // Without its text it needs less.
       this.round = true;
       round();
-      place.look();
+      place.look(found);
     }
     if (!invite || invite.busy) return;
     // An invite that would cover something waits until the page is scrolled or changes.
     invite.node.hidden = false;
-    if (!invite.place.look()) invite.node.hidden = true;
+    if (!invite.place.look(found)) invite.node.hidden = true;
     else if (invite.waits) {
       invite.waits = false;
       this.announce(invite.text);
@@ -255,7 +259,7 @@ class Widget {
     });
     const { node } = this.invite;
     this.root.prepend(node);
-    this.invite.place = new Place(this.host, node, () => [this.launcher.getBoundingClientRect()]);
+    this.invite.place = new Place(node, () => [this.launcher.getBoundingClientRect()]);
     node.addEventListener("animationend", () => this.look());
     return this.invite;
   }
@@ -364,10 +368,11 @@ class Widget {
       .then((more) => {
         this.typing ??= new more.Typing(this.base, this.talk);
         if (panel.equip(more)) this.refresh();
+        this.room = more.room(this);
       })
       .catch(() => {});
     // Open since the page before, it would cover what is to be bought here.
-    if (!this.panel.full && !this.panelPlace.look(false) && !focus) {
+    if (!this.panel.full && !this.panelPlace.look(obstacles(), false) && !focus) {
       this.shut();
       return;
     }

@@ -15,13 +15,14 @@ from ...service.limits import LimitedError, Own, Rate, network_of
 from ...stores.errors import STORE_FAILURES
 from ...stores.ledger.agents import SEEN_SECONDS, SESSION_SECONDS, BusyError, Session
 from ...stores.ledger.audit import PROGRAM, Act
+from ...stores.ledger.errors import NoConversationError
 from ...stores.ledger.roles import suffices
 from ...stores.ledger.second_factor import STEP_SECONDS
 from ..context import RequestContext, request_context
 from ..cookies import LOGIN as LOGIN_COOKIE
 from ..cookies import SESSION as COOKIE
 from ..cookies import STEP
-from ..guard import FIELDS, Endpoint, Refused, form_body, form_pairs, over
+from ..guard import FIELDS, NO_TALK, Endpoint, Refused, form_body, form_pairs, over
 from ..roles import MAY, PREFS, PRESENCE, RULES, Rule, rule_of
 from ..times import span
 from ..ways import ROOT
@@ -113,6 +114,8 @@ def anyone(handler: Callable[[Request, RequestContext], Awaitable[Response]]) ->
             return _problem(request, refused)
         except LimitedError as limited:
             return _problem(request, over(limited))
+        except NoConversationError:
+            return _problem(request, Refused(404, NO_TALK))
         except STORE_FAILURES as error:
             at.service.events.failed(error, site=at.site.name, where="desk")
             return _problem(request, Refused(503, "The ledger cannot be reached. Try again in a moment."))

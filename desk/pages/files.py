@@ -1,5 +1,6 @@
 """Files and pictures of conversations at the desk."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -12,8 +13,9 @@ from starlette.types import Message
 
 from ...chat.files import FileRefusedError
 from ...stores.ledger.conversations import HeldError
+from .. import files
 from ..context import RequestContext
-from ..files import copied, delivered, most_bytes, temporary, too_large
+from ..files import copied, delivered, most_bytes, temporary, too_large, too_late
 from ..guard import NO_STORE, Refused, require_same_origin, require_type
 from .auth import (
     AgentContext,
@@ -83,10 +85,15 @@ def _bounded(
     receive: Callable[[], Awaitable[Message]], at: RequestContext
 ) -> Callable[[], Awaitable[Message]]:
     left = most_bytes(at) + FORM_BYTES
+    until = asyncio.get_running_loop().time() + files.UPLOAD_SECONDS
 
     async def bounded() -> Message:
         nonlocal left
-        message = await receive()
+        try:
+            async with asyncio.timeout_at(until):
+                message = await receive()
+        except TimeoutError:
+            raise too_late() from None
         left -= len(message.get("body", b""))
         if left < 0:
             raise too_large(at)

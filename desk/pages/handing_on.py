@@ -13,7 +13,7 @@ from ...service.conversations import MessageError, plain_text
 from ...stores.ledger.assignment import TransferError
 from ...stores.ledger.blocks import MOST, BlocksFullError
 from ...stores.ledger.desk_agents import PRESENCES, Colleague
-from ..guard import Refused
+from ..guard import NO_TALK, Refused
 from .auth import DESK as DOOR
 from .auth import AgentContext, agent_form, noted, see_other, signed_in
 from .inbox import short_name
@@ -33,7 +33,7 @@ async def talk_of(request: Request, context: AgentContext) -> Conversation:
     at = context.at
     found = await at.service.ledger.conversations.get(at.site.name, request.path_params["id"])
     if found is None:
-        raise Refused(404, "There is no such conversation at this site.")
+        raise Refused(404, NO_TALK)
     return found
 
 

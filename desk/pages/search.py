@@ -12,11 +12,9 @@ from starlette.routing import BaseRoute, Route
 
 from ...orders.ids import normalised
 from ...orders.model import OrderError
-from ...stores.ledger.conversations import NoConversationError
 from ...stores.ledger.errors import LedgerBusyError
 from ...stores.ledger.search import Match, Wanted
 from ...stores.ledger.tags import TAG_ERRORS, TAG_LENGTH, TagError, tag_of
-from ..guard import Refused
 from .auth import AgentContext, agent_form, see_other, signed_in
 from .filters import Filter
 from .inbox import hue, short_name
@@ -174,8 +172,6 @@ async def tag(request: Request, context: AgentContext) -> Response:
             await books.add(site, talk, given, context.session.agent, at.service.clock.now())
     except TagError as error:
         return see_other(request, f"/conversations/{talk}?tag={error.kind}#tags")
-    except NoConversationError:
-        raise Refused(404, "There is no such conversation at this site.") from None
     at.service.conversations.changed(site)
     return see_other(request, f"/conversations/{talk}#tags")
 

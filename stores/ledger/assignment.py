@@ -14,10 +14,11 @@ from ...chat.assignment import Person, Waiting, Way, assignments
 from ...chat.model import Conversation
 from .agents import present_now
 from .connection import Connection, executing
-from .conversations import CONVERSATION, OWN, NoConversationError, conversation_of, untaken
+from .conversations import CONVERSATION, OWN, conversation_of, untaken
 from .database import Database
 from .desk_agents import PERSON, Colleague, colleague_of, write
 from .desk_log import Done, log
+from .errors import NoConversationError
 from .prepared import Prepared
 from .roles import has_role
 from .schema import agents, conversations, desk_agents

@@ -9,7 +9,7 @@ from sqlalchemy import bindparam, delete, func, insert, or_, select, update
 from ...chat.model import Conversation
 from .connection import Connection
 from .database import Database
-from .desk_log import Done, log
+from .desk_log import Done, log, require_talk
 from .prepared import Prepared
 from .schema import blocks, conversations
 
@@ -90,7 +90,7 @@ class Blocks:
         until: float,
     ) -> str | None:
         """Block a visitor; with `network`, all of the client network of the conversation's last message,
-        which is returned. Raises BlocksFullError."""
+        which is returned. Raises BlocksFullError and NoConversationError."""
         row = {
             "site": site,
             "visitor": visitor,
@@ -102,6 +102,7 @@ class Blocks:
         }
 
         async def work(tx: Connection) -> str | None:
+            await require_talk(tx, site, conversation)
             await tx.lock(f"blocks {site}")
             holding = select(func.count()).where(_C.site == site, _C.until > now, _C.lifted_at.is_(None))
             if int(await tx.scalar(holding)) >= MOST:

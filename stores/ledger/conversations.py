@@ -28,6 +28,7 @@ from .blocks import blocked
 from .connection import Connection, executing
 from .database import Database
 from .desk_log import Done, log
+from .errors import NoConversationError
 from .mails import queue_answer
 from .prepared import Prepared, values_of
 from .saying import said, saying
@@ -245,10 +246,6 @@ _RATED = Prepared(
     .where(conversations.c.id == bindparam("key"))
     .values(values_of([conversations.c.rating, conversations.c.rating_text]))
 )
-
-
-class NoConversationError(LookupError):
-    """The site has no conversation of this id."""
 
 
 Text = str | Callable[[Connection], Awaitable[str]]

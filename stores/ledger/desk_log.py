@@ -12,6 +12,7 @@ from sqlalchemy import Integer, bindparam, delete, func, insert, select
 
 from .connection import Connection, executing
 from .database import Database
+from .errors import NoConversationError
 from .prepared import Prepared, values_of
 from .schema import conversations, desk_log
 
@@ -116,6 +117,14 @@ async def log(tx: Connection, *lines: Done) -> None:
         await tx.execute(_ADD, values)
 
 
+async def require_talk(tx: Connection, site: str, conversation: str) -> None:
+    """Raise NoConversationError unless the conversation is there, and until the end of the transaction."""
+    own = conversations.c
+    found = select(own.id).where(own.site == site, own.id == conversation).with_for_update()
+    if (await tx.execute(found)).first() is None:
+        raise NoConversationError(f"site {site!r} has no conversation {conversation!r}")
+
+
 async def forget_talk(tx: Connection, conversation: str, *, dry: bool) -> Sequence[int]:
     """Delete the lines of a conversation that is deleted; the lines."""
     ids = [row.id for row in await tx.execute(select(_C.id).where(_C.conversation == conversation))]
@@ -145,6 +154,11 @@ class DeskLog:
         return int((await self._db.query(executing(_NEWEST))).scalar() or 0)
 
     async def note(self, site: str, conversation: str, text: str, *, by: str, now: float) -> None:
-        """Add an internal note."""
+        """Add an internal note. Raises NoConversationError."""
         line = Done("note", site, conversation, by=by, text=text, at=now)
-        await self._db.transact(lambda tx: log(tx, line))
+
+        async def work(tx: Connection) -> None:
+            await require_talk(tx, site, conversation)
+            await log(tx, line)
+
+        await self._db.transact(work)

@@ -33,6 +33,10 @@ class LedgerConflictError(LedgerError):
     """Another writer has added a row that this one would contradict."""
 
 
+class NoConversationError(LookupError):
+    """The site has no conversation of this id."""
+
+
 @contextmanager
 def own_errors() -> Iterator[None]:
     """Raise LedgerError for what SQLAlchemy and the drivers raise. Its text has neither the statement nor its

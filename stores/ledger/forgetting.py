@@ -454,6 +454,8 @@ async def _talk(tx: Connection, talk: str, done: _Done) -> Forgot:
         found.changed |= {("desk_log", one) for one in await forget_talk(tx, talk, dry=done.dry)}
     if not done.dry and len(ids) < STEP_ROWS:
         await tx.execute(delete(conversation_tags).where(conversation_tags.c.conversation == talk))
+        # Locked before its mails, as by who answers in it.
+        await tx.execute(select(talks.c.id).where(talks.c.id == talk).with_for_update())
         await forget_mails(tx, talk)
         await tx.execute(delete(talks).where(talks.c.id == talk))
     return found

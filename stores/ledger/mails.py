@@ -60,17 +60,22 @@ class Mails:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    async def ask(self, site: str, conversation: str, visitor: str, mail: str, now: float) -> None:
-        """Note that the answers of a conversation go to an address too, which has been checked."""
+    async def ask(self, site: str, conversation: str, visitor: str, mail: str, now: float) -> bool:
+        """Note that the answers of a conversation go to an address too, which has been checked; False if the
+        conversation was deleted meanwhile."""
         values = {"site": site, "visitor": visitor, "mail": mail, "at": now}
 
-        async def work(tx: Connection) -> None:
+        async def work(tx: Connection) -> bool:
             await tx.lock(f"mail {conversation}")
+            there = select(_T.id).where(_T.site == site, _T.id == conversation)
+            if (await tx.execute(there)).first() is None:
+                return False
             known = update(reply_addresses).where(_A.conversation == conversation)
             if not (await tx.execute(known.values(**values))).rowcount:
                 await tx.execute(insert(reply_addresses).values(conversation=conversation, **values))
+            return True
 
-        await self._db.transact(work)
+        return await self._db.transact(work)
 
     async def reply(self, site: str, conversation: str) -> Reply | None:
         """Where the answers of a conversation go to; None if nowhere."""
@@ -144,7 +149,9 @@ async def queue_answer(tx: Connection, site: str, conversation: str, message: in
 
 
 async def forget_mails(tx: Connection, conversation: str) -> None:
-    """Delete what is kept of a conversation's mails."""
+    """Delete what is kept of a conversation's mails, in a transaction that has changed or locked the
+    conversation. An address that is noted at the same time waits for what becomes of that."""
+    await tx.lock(f"mail {conversation}")
     await tx.execute(delete(mails).where(_M.conversation == conversation))
     await tx.execute(delete(reply_addresses).where(_A.conversation == conversation))
 

@@ -9,8 +9,8 @@ from typing import Final
 from sqlalchemy import delete, func, insert, select
 
 from .connection import Connection, executing
-from .conversations import NoConversationError
 from .database import Database
+from .errors import NoConversationError
 from .schema import conversation_tags, conversations
 
 MOST: Final = 10

@@ -42,6 +42,7 @@ class Log {
     // The browser's own locale decides the format of times, if it has the same language.
     this.locale = navigator.languages.find((tag) => tag.startsWith(language)) ?? language;
     this.retry = retry;
+    this.formats = {};
     this.rows = new Map();
     this.entries = new WeakMap(); // by row
     this.node = element("div", { class: "log", role: "log", "aria-label": texts.messages, tabindex: "0" });
@@ -62,7 +63,8 @@ class Log {
    * visitor's own messages.
    */
   add(entry, next) {
-    const scrolls = entry.author === "visitor" || this.atEnd();
+    // Of many that come together the first asks for the layout.
+    this.ends ||= (entry.author === "visitor" || this.atEnd()) && requestAnimationFrame(() => this.toEnd());
     const author = ["visitor", "agent"].includes(entry.author) ? entry.author : "system";
     const row = element("div", { class: `row ${author}` });
     if (author !== "system") row.append(this.heading(entry));
@@ -74,7 +76,6 @@ class Log {
     this.group(row);
     this.group(row.nextElementSibling);
     this.change(entry);
-    if (scrolls) this.toEnd();
   }
 
   /** Updates the state of an entry. */
@@ -127,6 +128,7 @@ class Log {
 
   /** Scrolls to the newest message. */
   toEnd() {
+    this.ends = 0;
     this.node.scrollTop = this.node.scrollHeight;
   }
 
@@ -157,6 +159,8 @@ class Log {
   time(at, more) {
     const today = at.toDateString() === new Date().toDateString();
     const day = today ? {} : { day: "numeric", month: "short" };
-    return at.toLocaleString(this.locale, { ...day, hour: "2-digit", minute: "2-digit", ...more });
+    const how = { ...day, hour: "2-digit", minute: "2-digit", ...more };
+    // To make one takes much longer than to use it.
+    return (this.formats[JSON.stringify(how)] ??= new Intl.DateTimeFormat(this.locale, how)).format(at);
   }
 }

@@ -77,7 +77,7 @@ class Panel {
   /** Adds what else an open chat has, once; returns whether it did. */
   equip(more) {
     if (this.menu) return false;
-    const { Menu, Rating, addAvatar, keepFocus } = more.equip({ element, icon, iconButton, onEnter, fill, memory, post, send: this.texts.send }, this.node.getRootNode());
+    const { Menu, Rating, addAvatar, keepFocus } = more.equip({ element, icon, iconButton, onEnter, fill, memory, post, obstacles, send: this.texts.send }, this.node.getRootNode());
     const { acts } = this;
     this.menu = new Menu(this.look.sound, acts);
     this.rating = new Rating(acts.rate);

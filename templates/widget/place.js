@@ -1,8 +1,6 @@
 // Where the chat is: as near as possible to its corner, and never over what the visitor needs to buy.
 
-const MOST = 3000; // elements of the page that are looked at
-const ACROSS = 100; // px between two points at which text is looked for
-const DOWN = 16;
+const MOST = 3000; // elements and texts of the page that are looked at
 const LIFT = 10; // px by which the next place is higher
 const AIR = 4; // px around what is not covered
 const SETTLED = 150; // ms after the last scroll event
@@ -13,48 +11,35 @@ const SUMS = "[class*=price i],[class*=total i],[id*=total i],[itemprop=price]";
 const MONEY = /\p{Sc}\s?\d|\d\s?(?:\p{Sc}|kr|zł|Kč|Ft|lei|лв|грн|руб|[A-Z]{3}\b)|\b[A-Z]{3}\s?\d/u;
 
 /**
- * What is in a rectangle of the viewport, as rectangles: controls and sums, and as `weak` links. Sums that only their
- * text tells are looked for at points, so that the effort depends on the area and not on the page.
+ * What is in the viewport, as rectangles: controls and sums, and as `weak` links. All is read in one go, before anything
+ * is moved: then the browser lays the page out once at most.
  */
-function obstacles(host, area) {
+function obstacles() {
   const found = [];
+  const area = { left: 0, right: innerWidth, top: 0, bottom: innerHeight };
   const add = (rect, weak) => rect.width && rect.height && meets(rect, area) && found.push({ rect, weak });
-  let left = MOST;
-  for (const node of document.querySelectorAll(`${CONTROLS},${SUMS},a[href]`)) {
-    const rect = node.getBoundingClientRect();
-    if (meets(rect, area) && rect.width) judge(node, rect, add);
-    if (!--left) break;
+  const inside = (node) =>
+    meets(node.getBoundingClientRect(), area) && node.checkVisibility?.({ visibilityProperty: true }) !== false;
+  for (const node of [...document.querySelectorAll(`${CONTROLS},${SUMS},a[href]`)].slice(0, MOST)) {
+    if (inside(node)) judge(node, node.getBoundingClientRect(), add);
   }
-  const seen = new Set([host]);
-  for (let y = area.top + DOWN / 2; y < area.bottom; y += DOWN) {
-    for (let x = area.left + ACROSS / 2; x < area.right; x += ACROSS) {
-      for (const node of document.elementsFromPoint(x, y).slice(0, 3)) {
-        if (!seen.has(node) && node.childElementCount < 30 && node.textContent.length < 400) sums(node, add);
-        seen.add(node);
-      }
-    }
+  const walker = document.createTreeWalker(document.body ?? document, NodeFilter.SHOW_TEXT);
+  for (let left = MOST; left-- && walker.nextNode(); ) {
+    const text = walker.currentNode;
+    if (text.length > 400 || !MONEY.test(text.data) || !inside(text.parentNode)) continue;
+    const range = document.createRange();
+    range.selectNodeContents(text);
+    add(range.getBoundingClientRect(), false);
   }
   return found;
 }
 
 function judge(node, rect, add) {
-  if (node.checkVisibility?.({ visibilityProperty: true }) === false) return;
   if (node.matches(CONTROLS)) add(rect, false);
   else if (node.matches("a[href]")) {
     // Whole tiles that are links leave no place anywhere.
     if (rect.height < 100) add(rect, !looksLikeButton(node));
   } else if (rect.height < 100 && /\d/.test(node.textContent)) add(rect, false);
-}
-
-function sums(node, add) {
-  const walker = document.createTreeWalker(node, NodeFilter.SHOW_TEXT);
-  while (walker.nextNode()) {
-    const text = walker.currentNode;
-    if (!MONEY.test(text.data)) continue;
-    const range = document.createRange();
-    range.selectNodeContents(text);
-    add(range.getBoundingClientRect(), false);
-  }
 }
 
 function looksLikeButton(link) {
@@ -74,29 +59,24 @@ function moved(rect, x, y) {
 
 class Place {
   /** `others()` are rectangles of our own that must not be covered either. */
-  constructor(host, node, others = () => []) {
-    this.host = host;
+  constructor(node, others = () => []) {
     this.node = node;
     this.others = others;
     this.x = 0;
     this.y = 0;
   }
 
-  /** Moves the node, if it has to be; returns whether nothing is covered. `lifts`: it may be higher, too. */
-  look(lifts = true) {
+  /** Moves the node, if it has to be; returns whether none of `found` is covered. `lifts`: it may be higher, too. */
+  look(found, lifts = true) {
     const rect = this.node.getBoundingClientRect();
     if (!rect.width) return true;
-    if (this.fits(rect, obstacles(this.host, rect), this.weak)) return true;
+    if (this.fits(rect, found, this.weak)) return true;
     const home = moved(rect, -this.x, -this.y);
     const across = innerWidth - home.right - home.left;
     const highest = lifts ? Math.max(0, home.top - 8) : 0;
-    const sides = [0, across].map((x) => {
-      const strip = { ...moved(home, x, 0), top: home.top - highest };
-      return { x, found: obstacles(this.host, strip) };
-    });
     // Near the corner beside everything; else anywhere beside what matters.
     for (const weak of [false, true]) {
-      for (const { x, found } of sides) {
+      for (const x of [0, across]) {
         for (let up = 0; up <= (weak ? highest : Math.min(highest, innerHeight * 0.4)); up += LIFT) {
           if (!this.fits(moved(home, x, -up), found, weak)) continue;
           this.weak = weak;

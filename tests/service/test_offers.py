@@ -13,7 +13,7 @@ from clew.service.conversations import MessageError
 from clew.service.offers import OfferError, Wanted, target
 from clew.service.service import Service
 from clew.stores.ledger.books import Ledger
-from clew.stores.ledger.conversations import NoConversationError
+from clew.stores.ledger.errors import NoConversationError
 from clew.stores.ledger.offers import PER_CONVERSATION, NewOffer, NoCodeError, Offer, add
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -9,8 +9,9 @@ import pytest_asyncio
 from clew.chat.model import Added, Crowd, Sender
 from clew.referral.visitor import Talk
 from clew.stores.ledger.blocks import Blocks
-from clew.stores.ledger.conversations import REOPEN_SECONDS, Conversations, NoConversationError
+from clew.stores.ledger.conversations import REOPEN_SECONDS, Conversations
 from clew.stores.ledger.engines import database_at
+from clew.stores.ledger.errors import NoConversationError
 from clew.stores.ledger.inbox import Inbox
 from clew.stores.ledger.load import Active, Load
 from clew.stores.ledger.schema import conversations, messages

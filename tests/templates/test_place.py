@@ -18,6 +18,11 @@ def at(**changes: Any) -> dict[str, Any]:
     return SHOW | {"widget": {"color": "#1b5e9e", "side": "right", "title": None, **changes}}
 
 
+PANEL = "document.querySelector('clew-chat').shadowRoot.querySelector('.panel')"
+# Longer than until the chat looks again, and until the page is idle.
+LOOKED = "new Promise((done) => setTimeout(() => requestIdleCallback(done), 2500))"
+
+
 async def overlap(page: Page, ours: Locator, theirs: Locator) -> bool:
     one, other = await ours.bounding_box(), await theirs.bounding_box()
     assert one is not None
@@ -137,6 +142,60 @@ async def test_an_open_chat_goes_to_the_side_where_nothing_is_bought(clew: FakeC
     await launcher(page).click()
     await expect(page.get_by_role("dialog")).to_be_visible()
     assert not await overlap(page, page.get_by_role("dialog"), page.locator(".buy"))
+
+
+async def opened_at_the_top(clew: FakeClew, page: Page, below: str) -> Locator:
+    clew.add_page(
+        "/", shop_page(f'<div style="height:2000px"></div>{below}<div style="height:2000px"></div>')
+    )
+    await page.goto(clew.url)
+    async with page.expect_event("requestfinished", lambda request: "m.js" in request.url):
+        await launcher(page).click()
+    await expect(page.get_by_role("dialog").locator("button[aria-label=More]")).to_have_count(1)
+    return page.get_by_role("dialog")
+
+
+def order(style: str) -> str:
+    return f'<button class="buy" style="display:block;height:60px;{style}">Place order</button>'
+
+
+async def test_an_open_chat_makes_way_for_what_is_scrolled_under_it(clew: FakeClew, page: Page) -> None:
+    """field G20: a checkout whose button is at the right below"""
+    dialog = await opened_at_the_top(clew, page, order("margin-left:auto;width:300px"))
+    await page.locator(".buy").evaluate("(node) => node.scrollIntoView({ block: 'center' })")
+    await expect(dialog).to_be_in_viewport(ratio=1)
+    await page.wait_for_function(f"{PANEL}.getBoundingClientRect().left < 100")
+    assert not await overlap(page, dialog, page.locator(".buy"))
+    await page.locator(".buy").click(trial=True)
+
+
+async def test_it_is_lower_where_both_sides_are_needed_and_grows_again(clew: FakeClew, page: Page) -> None:
+    dialog = await opened_at_the_top(clew, page, order("width:100%"))
+    before = await page.evaluate(f"{PANEL}.offsetHeight")
+    await page.locator(".buy").evaluate("(node) => node.scrollIntoView({ block: 'start' })")
+    await page.evaluate("scrollBy(0, -150)")
+    await page.wait_for_function(f"{PANEL}.offsetHeight < 310")
+    assert not await overlap(page, dialog, page.locator(".buy"))
+    await page.evaluate("scrollTo(0, 0)")
+    await page.wait_for_function(f"{PANEL}.offsetHeight === {before}")
+
+
+async def test_it_is_small_where_nothing_else_helps_unless_the_visitor_writes(
+    clew: FakeClew, page: Page
+) -> None:
+    dialog = await opened_at_the_top(clew, page, order("width:100%"))
+    await page.locator(".panel textarea.field").fill("Is it")
+    into_view = "(node) => node.scrollIntoView({ block: 'end' })"
+    await page.locator(".buy").evaluate(into_view)
+    await page.evaluate(f"scrollTo(0, scrollY + 60); {LOOKED}")
+    await expect(dialog).to_be_visible()
+    await page.locator(".panel textarea.field").fill("")
+    await expect(dialog).to_have_count(0)
+    await expect(launcher(page)).to_be_visible()
+    # Opened there again, it stays.
+    await launcher(page).click()
+    await page.evaluate(f"{LOOKED}")
+    await expect(page.get_by_role("dialog")).to_be_visible()
 
 
 async def test_a_closed_chat_is_closed_on_the_next_page(clew: FakeClew, page: Page) -> None:

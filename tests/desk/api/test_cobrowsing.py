@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import pytest_asyncio
 from clew.chat.hub import talk_topic
 from clew.settings.model import Settings
+from clew.stores import visits_sqlite
 from desks import VISITOR, DeskServer, desk_server, hidden
 from pydantic import ValidationError
 
@@ -146,6 +148,29 @@ async def test_private_and_foreign_pages_are_never_shown(desk: DeskServer, url: 
     assert (await visitor.get("share", params={"url": url})).json()["page"] is False
     assert (await show(visitor, url=url)).status_code == 403
     assert "Pots" not in (await seen(agent, talk)).text
+
+
+async def test_an_agent_who_has_not_the_conversation_ends_nothing(desk: DeskServer) -> None:
+    talk, agent, visitor = await agreed(desk)
+    await show(visitor)
+    eve = await desk.agent("eve")
+    assert (await act(eve, talk, "share", do="end")).status_code == 409
+    assert "Pots" in (await seen(agent, talk)).text
+
+
+async def test_a_copy_is_written_outside_of_the_loop(
+    desk: DeskServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, _, visitor = await agreed(desk)
+    written, write = [], visits_sqlite._write_page
+
+    def noted(*given: Any) -> None:
+        written.append(threading.current_thread() is threading.main_thread())
+        write(*given)
+
+    monkeypatch.setattr(visits_sqlite, "_write_page", noted)
+    assert (await show(visitor)).status_code == 204
+    assert written == [False]
 
 
 async def test_other_sites_visitors_and_strangers_get_nothing(desk: DeskServer) -> None:

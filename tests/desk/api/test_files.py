@@ -221,6 +221,23 @@ async def test_an_agents_form_of_another_session_sends_nothing(desk: DeskServer)
     assert await rows(desk) == []
 
 
+async def test_a_file_of_an_agent_that_does_not_arrive_in_time_is_refused(
+    desk: DeskServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clew.desk.files.UPLOAD_SECONDS", 0.2)
+    talk, agent = await desk.says("hello"), await desk.agent()
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b"--x\r\ncontent-disposition: form-data; name=file; filename=a.txt\r\n\r\nbegun"
+        await asyncio.Event().wait()
+
+    headers = {"content-type": "multipart/form-data; boundary=x"}
+    async with asyncio.timeout(30):
+        answer = await agent.post(f"desk/conversations/{talk}/files", content=slow(), headers=headers)
+    assert answer.status_code == 408
+    assert await rows(desk) == []
+
+
 async def test_a_file_that_is_sent_twice_is_kept_once(desk: DeskServer) -> None:
     client = desk.visitor()
     first, second = await send(client, photo()), await send(client, photo())

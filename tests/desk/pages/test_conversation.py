@@ -8,12 +8,13 @@ from pathlib import Path
 import httpx2
 import pytest
 import pytest_asyncio
+from clew.chat.model import Conversation
 from clew.orders.model import OrderSeen
 from clew.referral.invites import Invited
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import CartSeen, Change, Page, Touched, Viewed
 from clew.stores.ledger.connection import executing
-from desks import OTHER, SHOP, VISITOR, DeskServer, desk_server, events, hidden
+from desks import OTHER, PASSWORD, SHOP, VISITOR, DeskServer, desk_server, events, hidden
 from selectolax.lexbor import LexborHTMLParser
 from sqlalchemy import text
 from talks import open_by_agent
@@ -405,3 +406,44 @@ async def test_a_failing_ledger_gets_an_error_page(desk: DeskServer) -> None:
     assert answer.status_code == 503
     assert "cannot be reached" in answer.text
     assert "Traceback" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("action", "fields"),
+    [
+        ("messages", {"text": "Yes"}),
+        ("take", {}),
+        ("close", {}),
+        ("transfer", {"to": "agent:cy"}),
+        ("notes", {"note": "rings twice"}),
+        ("block", {"hours": "1"}),
+        ("offers", {"label": "The mug", "page": "/mug"}),
+        ("share", {}),
+        ("open", {"url": "http://shop.test/mug"}),
+        ("tags", {"tag": "wine"}),
+        ("typing", {}),
+        ("seen", {"message": "1"}),
+    ],
+)
+async def test_a_conversation_that_its_visitor_deletes_meanwhile_is_said_to_be_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, action: str, fields: dict[str, str]
+) -> None:
+    more = {"cobrowsing": {"enabled": True}}
+    async with desk_server(tmp_path, {"free_tags": True}, more=more) as desk:
+        talk, agent = await desk.says("hello"), await desk.agent()
+        await desk.agents.add("cy", PASSWORD, site=None, now=desk.clock.now())
+        found = await desk.conversations.get("shop", talk)
+        csrf = hidden((await agent.get(f"desk/conversations/{talk}")).text)
+
+        async def still_there(*_: object) -> Conversation | None:
+            return found
+
+        monkeypatch.setattr(desk.conversations, "get", still_there)
+        await desk.service.ledger.forgetting.forget_talks("shop", VISITOR, desk.clock.now())
+        answer = await agent.post(f"desk/conversations/{talk}/{action}", data={"csrf": csrf, **fields})
+        if answer.status_code not in (204, 303):
+            assert answer.status_code == 404, answer.text
+            assert "its visitor may have deleted it" in answer.text
+        else:
+            # What is only passed on, or noted, reaches nobody.
+            assert action in ("typing", "seen", "notes", "block")
