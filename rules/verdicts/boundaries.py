@@ -67,7 +67,7 @@ class Walk:
         kept, added = self._scale()
         end = min(z, _FAR)
         points, weights = self._rule
-        at = end * points
+        at: Floats = end * points
         density = np.exp(-0.5 * ((at[:, None] - kept * self._at[None, :]) / added) ** 2) @ self._mass
         self._mass = end * weights * density / (added * math.sqrt(2 * math.pi))
         self._at = at
@@ -167,7 +167,7 @@ def spending(
     return tuple(bounds)
 
 
-@lru_cache(4096)
+@lru_cache(2**15)
 def repeated_p(information: tuple[float, ...], fractions: tuple[float, ...], z: float) -> float:
     """The p-value of the last look, which holds over all looks: the smallest alpha whose bound (`spending`)
     |z| crosses (Jennison and Turnbull 2000, §9.3). The smallest one of all looks up to now is again a p-value

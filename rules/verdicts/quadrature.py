@@ -1,12 +1,13 @@
 """Gauss–Legendre quadrature, whose nodes are computed once."""
 
 from functools import lru_cache
+from typing import TypeAlias
 
 import numpy as np
 from numpy.polynomial.legendre import leggauss
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+Floats: TypeAlias = NDArray[np.float64]
 
 
 @lru_cache(16)

@@ -91,12 +91,16 @@ def judge_rules(rules: Sequence[RuleCounts]) -> tuple[RuleVerdict, ...]:
 
 
 def look_p(rule: RuleCounts) -> tuple[float, bool]:
-    """The p-value of a rule that holds over its looks, and whether it is that of a rate above the target."""
+    """The p-value of a rule that holds over its looks, and whether it is that of a rate above the target. A
+    look that shows nothing by itself has 1: it cannot decide, and so costs nothing with ten thousand
+    rules."""
     information = tuple(float(look.n) for look in rule.looks)
     fractions = fractions_of(information)
     least, upwards = 1.0, False
     for number, look in enumerate(rule.looks, 1):
         once = float(two_sided(look.successes, look.n, rule.target))
+        if once > ALPHA:
+            continue
         p = repeated_p(information[:number], fractions[:number], float(-ndtri(once / 2)))
         if p < least:
             least, upwards = p, look.rate > rule.target
