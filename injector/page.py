@@ -12,6 +12,9 @@ from .linked import LinkedData, linked_data
 from .markup import Markup, safe_markup
 from .shown import Shown, Visibility, plain, shown, visibility_of
 
+VALUE: Final = 500
+"""Maximum length of an attribute's value, in characters."""
+
 MATCHES: Final = 20
 """Maximum number of matching elements that are searched for a text."""
 
@@ -64,6 +67,29 @@ class Document:
             elif visibility is not Visibility.STRUCK_THROUGH and (found := shown(node)) is not None:
                 return found
         return next((found for node in hidden if (found := shown(node)) is not None), None)
+
+    def texts(self, selector: str, most: int) -> list[str]:
+        """The texts of the matching elements that are shown, at most so many."""
+        try:
+            nodes = self._tree.css(selector)
+        except (SelectolaxError, UnicodeEncodeError):
+            return []
+        found = (shown(node) for node in nodes[:most] if visibility_of(node) is Visibility.EVERYBODY)
+        return [text for one in found if one is not None and (text := plain(one.text))]
+
+    def value(self, selector: str) -> str | None:
+        """The value of the first matching element in microdata (HTML §5.2.4): an attribute, or its text."""
+        try:
+            node = self._tree.css_first(selector)
+        except (SelectolaxError, UnicodeEncodeError):
+            return None
+        if node is None:
+            return None
+        attributes = node.attributes
+        for name in ("content", "href", "src", "value", "datetime"):
+            if attributes.get(name):
+                return " ".join((attributes[name] or "").split())[:VALUE]
+        return (plain(node.text(deep=True)) or None) if node.tag != "meta" else None
 
     def has(self, selector: str) -> bool:
         """Whether an element matches; false if the selector is invalid."""

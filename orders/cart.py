@@ -10,9 +10,14 @@ from ..settings.model import Cart
 from .model import OrderError
 from .pricetext import read_currency, read_shown
 
+PRODUCTS = 20
+"""Things in a cart whose names are read."""
+NAME_LENGTH = 60
+
 
 def read_cart(document: Document, cart: Cart) -> dict[str, str] | None:
-    """`value` (decimal text), `currency` and `items`, each only if its selector finds something readable.
+    """`value` (decimal text), `currency`, `items` and `products` (names), each only if its selector finds
+    something readable.
 
     Empty if the page says in words that the cart is empty; None if it shows no cart.
     """
@@ -30,6 +35,8 @@ def read_cart(document: Document, cart: Cart) -> dict[str, str] | None:
     items = document.text(cart.items) if cart.items is not None else None
     if items and (number := re.search(r"\d{1,9}", items)):
         found["items"] = number.group()
+    if cart.products is not None and (names := document.texts(cart.products, PRODUCTS)):
+        found["products"] = ", ".join(name[:NAME_LENGTH] for name in names)
     return found if value or items else None
 
 

@@ -20,8 +20,14 @@ def selector_problems(site: Site, path: KeyPath) -> Iterator[Wording]:
     ]
     named += [(("cobrowsing", "mask", place), one) for place, one in enumerate(site.cobrowsing.mask)]
     named += [(("cart", key), value) for key, value in site.cart.model_dump(exclude_none=True).items()]
+    named += [(("product", key), value) for key, value in site.product.model_dump(exclude_none=True).items()]
+    named += [
+        (("signals", place, "selector"), one.selector)
+        for place, one in enumerate(site.signals)
+        if one.selector is not None
+    ]
     for keys, selector in named:
-        error = _currency_error(selector) if keys[1] == "currency" else selector_error(selector)
+        error = _currency_error(selector) if keys[-1] == "currency" else selector_error(selector)
         if error is not None:
             yield Wording((*path, *keys), error)
 

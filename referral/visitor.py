@@ -5,13 +5,13 @@ that earn credit are in the visitor's cookie too.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from msgspec import Struct, json, to_builtins
 from msgspec.structs import replace
 
-from .invites import Exposed, Invited, Offer, Offered
-from .memory import Keeps, Memory, kept
+from .invites import Offer
+from .memory import CartHistory, Keeps, Memory, kept
 from .touches import Touch, merge, with_shown
 
 VISIT_GAP = 30 * 60
@@ -321,6 +321,8 @@ class Ordered(Struct, frozen=True):
         visitor.order_seen_at = now
         visitor.shopped_at = 0.0
         visitor.cart, visitor.cart_at = {}, 0.0
+        if visitor.memory is not None:
+            visitor.memory = kept(visitor.memory, cart=CartHistory())
 
 
 class Talked(Struct, frozen=True):
@@ -422,26 +424,11 @@ class Forgotten(Struct, frozen=True):
             setattr(visitor, name, getattr(empty, name))
 
 
-Change = (
-    TalkChanged
-    | MessagesRead
-    | Shopped
-    | Talked
-    | ChatFailed
-    | Touched
-    | Restored
-    | Viewed
-    | CartSeen
-    | Offered
-    | Invited
-    | Exposed
-    | Ordered
-    | Agreed
-    | HandedOver
-    | ClickedAgain
-    | SeenAs
-    | Forgotten
-)
+class Change(Protocol):
+    """Something that happened to a visitor."""
+
+    def apply(self, visitor: Visitor, now: float) -> None:
+        """Write it into the record."""
 
 
 def changed(stored: Visitor | None, visitor: str, changes: Iterable[Change], now: float) -> Visitor:

@@ -1,13 +1,11 @@
 """The facts that the conditions of rules can use: for each its type, its unit, where it comes from, and what
 it costs. The table in docs/rules.md is made from this one by `make facts`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from typing import Final, Literal, get_args
 
-from ..settings.model import PageType
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from ..settings.model import EVENTS, PageType
 
 FactType = Literal["int", "double", "string", "bool", "map"]
 Source = Literal["request", "visit", "page", "ledger", "outside"]
@@ -30,6 +28,7 @@ class Fact:
     `values` are all texts that it can have, if they are few; `most` is the largest number. A line that
     compares it with another value is never true. `unit` is that of a number, or the form of a text.
     `cost` orders the lines of a rule: the cheapest come first.
+    `variant`: it is another fact over another time, and has no row of its own in the documents.
     """
 
     name: str
@@ -40,6 +39,7 @@ class Fact:
     unit: str = ""
     source: Source = "request"
     cost: Cost = ""
+    variant: bool = False
 
 
 class Vocabulary:
@@ -286,6 +286,43 @@ def _cart() -> tuple[Fact, ...]:
             cost="page",
         ),
         Fact(
+            "cart.products",
+            "string",
+            "The names of the things in the cart, if a page has shown them: `Mill, Filter`.",
+            source="page",
+            cost="page",
+        ),
+        Fact(
+            "cart.largest",
+            "double",
+            "The largest value of the cart since the last order.",
+            unit="its currency",
+            source="page",
+            cost="page",
+        ),
+        Fact(
+            "cart.changes",
+            "int",
+            "How many times a cart that was not empty has changed since the last order.",
+            source="page",
+            cost="page",
+        ),
+        Fact(
+            "cart.emptied",
+            "int",
+            "How many times it was emptied since the last order.",
+            source="page",
+            cost="page",
+        ),
+        Fact(
+            "cart.seconds",
+            "int",
+            "How long ago the first thing was put into the cart. Missing while it is empty.",
+            unit="seconds",
+            source="page",
+            cost="page",
+        ),
+        Fact(
             "checkout.step",
             "int",
             "The number of the page's pattern in `checkout_steps`, from 1; 0 on other pages. A site without "
@@ -326,6 +363,96 @@ def _client() -> tuple[Fact, ...]:
         ),
         Fact("place.region", "string", "The name of its region, by the database.", source="outside"),
         Fact("place.city", "string", "The name of its city, by the database.", source="outside"),
+    )
+
+
+WINDOWS: Final[Mapping[str, float | None]] = {
+    "": None,
+    "_10m": 600.0,
+    "_1h": 3600.0,
+    "_24h": 86400.0,
+    "_30d": 30 * 86400.0,
+}
+"""The endings of facts about events, and over how many seconds they count; None: over this visit."""
+
+NO_EVENTS: Final = frozenset({"returning", "cart"})
+"""What has points in a score and is no event: the visitor was here before, something is in its cart."""
+
+
+def window_of(name: str) -> tuple[str, float | None]:
+    """The event of a fact's name, `login_failed_10m`, and its seconds; None for this visit."""
+    for ending, seconds in WINDOWS.items():
+        if ending and name.endswith(ending):
+            return name.removesuffix(ending), seconds
+    return name, None
+
+
+_HAPPENED: Final[Mapping[str, str]] = {
+    "search": "How many times the visitor has searched in the shop",
+    "search_empty": "How many times it found nothing",
+    "add_to_cart": "How many times it put something into the cart",
+    "login_failed": "How many times it was not let in",
+    "coupon_refused": "How many times a coupon was refused",
+    "payment_failed": "How many times a payment failed",
+    "client_error": "How many pages it got with a status of 400 to 499, such as 404",
+    "server_error": "How many pages it got with a status of 500 or more",
+    "form_repeated": "How many times it sent a form again that was shown again, as with an error in it",
+    "slow_page": "How many pages took longer than `slow_seconds`",
+}
+
+
+def event_facts(event: str, doc: str) -> tuple[Fact, ...]:
+    """The facts about an event, over each window."""
+    return tuple(
+        Fact(f"events.{event}{ending}", "int", doc, source="visit", cost="low", variant=bool(ending))
+        for ending in WINDOWS
+    )
+
+
+def _events() -> tuple[Fact, ...]:
+    return (
+        *(fact for event in EVENTS for fact in event_facts(event, f"{_HAPPENED[event]}, in this visit.")),
+        Fact(
+            "score.points",
+            "double",
+            "The visitor's [score](settings.md#score).",
+            unit="points",
+            source="visit",
+            cost="low",
+        ),
+    )
+
+
+def _product() -> tuple[Fact, ...]:
+    return (
+        Fact("product.id", "string", "The id or SKU of the page's product.", source="page", cost="page"),
+        Fact("product.name", "string", "Its name.", source="page", cost="page"),
+        Fact("product.brand", "string", "Its brand.", source="page", cost="page"),
+        Fact(
+            "product.category",
+            "string",
+            "Its category, or the page's breadcrumbs: `Kitchen > Mills`.",
+            source="page",
+            cost="page",
+        ),
+        Fact(
+            "product.price",
+            "double",
+            "Its price, of several offers that of the first.",
+            unit="its currency",
+            source="page",
+            cost="page",
+        ),
+        Fact(
+            "product.currency", "string", "The price's currency.", unit="ISO 4217", source="page", cost="page"
+        ),
+        Fact(
+            "product.in_stock",
+            "bool",
+            "Whether it, or a variant of it, can be had now.",
+            source="page",
+            cost="page",
+        ),
     )
 
 
@@ -386,10 +513,46 @@ def _rest() -> tuple[Fact, ...]:
         Fact("invite.seen", "int", "How many invites the visitor has seen in this visit.", source="visit"),
         Fact("invite.dismissed", "int", "How many the visitor has dismissed in this visit.", source="visit"),
         Fact("invite.dismissals", "int", "How many the visitor has dismissed in all visits.", source="visit"),
+        Fact(
+            "invite.ignored",
+            "int",
+            "How many invites of this visit the visitor has left unanswered on all pages that show them ("
+            "`pages` of [invites](settings.md#invites)).",
+            source="visit",
+        ),
+        Fact("invite.ignores", "int", "How many it has left unanswered in all visits.", source="visit"),
+        Fact(
+            "invite.seconds",
+            "int",
+            "How long ago the visitor saw an invite last.",
+            unit="seconds",
+            source="visit",
+        ),
+        Fact(
+            "chat.count",
+            "int",
+            "How many conversations the visitor has had, up to 100.",
+            source="ledger",
+            cost="query",
+        ),
+        Fact(
+            "chat.seconds",
+            "int",
+            "How long ago the last conversation was begun.",
+            unit="seconds",
+            source="visit",
+        ),
         Fact("chat.open", "bool", "Whether the visitor has an open conversation.", source="ledger"),
         Fact("chat.talked", "bool", "Whether the visitor has written in a conversation.", source="ledger"),
         Fact("chat.failed", "bool", "Whether a provider's chat did not come in this visit.", source="visit"),
         Fact("order.placed", "bool", "Whether the visitor has ordered in this visit.", source="visit"),
+        Fact(
+            "order.count",
+            "int",
+            "How many orders of the visitor count, up to 100: without those that were cancelled or refunded.",
+            source="ledger",
+            cost="query",
+        ),
         Fact(
             "order.age_days",
             "int",
@@ -400,4 +563,13 @@ def _rest() -> tuple[Fact, ...]:
     )
 
 
-FACTS: Final[tuple[Fact, ...]] = (*_page(), *_visit(), *_arrival(), *_cart(), *_client(), *_rest())
+FACTS: Final[tuple[Fact, ...]] = (
+    *_page(),
+    *_product(),
+    *_visit(),
+    *_arrival(),
+    *_cart(),
+    *_events(),
+    *_client(),
+    *_rest(),
+)

@@ -38,7 +38,7 @@ ALL: Mapping[str, frozenset[str]] = {
 
 # The facts that change with time and that rules can wait for. `touch.age_days` changes too, but no page stays
 # open that long.
-SECONDS = frozenset({"visit.seconds", "page.seconds"})
+SECONDS = frozenset(f"{group}.seconds" for group in ("visit", "page", "cart", "invite", "chat"))
 CLOCK = frozenset({f"clock.{name}" for name in ("hour", "minute", "weekday", "date", "day", "month", "year")})
 
 Facts = Mapping[str, Mapping[str, Any]]
@@ -107,7 +107,7 @@ def advance(facts: Facts, seconds: int) -> dict[str, Mapping[str, Any]]:
     too early.
     """
     later: dict[str, Mapping[str, Any]] = dict(facts)
-    for group in ("visit", "page"):
+    for group in ("visit", "page", "cart", "invite", "chat"):
         known = facts.get(group, {})
         if isinstance(known.get("seconds"), int | float):
             later[group] = {**known, "seconds": known["seconds"] + seconds}

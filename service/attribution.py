@@ -8,8 +8,10 @@ from typing import Any
 from ..events.events import Events
 from ..orders.cart import is_empty
 from ..orders.model import OrderError
+from ..orders.product import Product
 from ..orders.selector_watch import SelectorWatch
 from ..referral.cookie import Known
+from ..referral.happenings import CartTurned, Happened, Posted, ProductShown
 from ..referral.landing import Dropped
 from ..referral.touches import AUTOMATED, CROWD, DOUBTS, Touch, doubted
 from ..referral.visitor import CartSeen, Change, ClickedAgain, SeenAs, Shopped, Touched, Visitor
@@ -32,9 +34,10 @@ from .effects import (
 from .handing import Handing
 from .limits import LimitedError
 from .ordering.doubts import Shown
-from .ordering.reading import PageReader
+from .ordering.reading import PageRead, PageReader
 from .ordering.recording import Ordering, seen_consent
 from .ordering.shopping import is_settled, page_mark
+from .outside import Outside
 from .site import SiteRuntime
 from .visitors import Visitors
 
@@ -62,7 +65,9 @@ class Attribution:
         clicks: ClickCounts,
         later: Callable[[Coroutine[Any, Any, None]], None],
         handing: Handing,
+        outside: Outside,
     ) -> None:
+        self._outside = outside
         self._clicks = clicks
         self._visits = visits
         self._visitors = visitors
@@ -186,9 +191,38 @@ class Attribution:
         if finished.unread and not finished.effects:
             address = _shown(site, finished.path, finished.query)
             self._notify_unread(site, address, finished.unread.text, key=finished.unread.value)
+        if site.signals.wanted:
+            self._note_happened(finished)
         for page in finished.effects:
+            if page.product:
+                self._outside.begins(site.name, page_mark(page.path, page.query))
             if not (page.order and finished.secured):
                 self._later(self.read_page(site, page))
+
+    def _note_happened(self, finished: Finished) -> None:
+        """Keep the events of a request that a known visitor has sent."""
+        wanted, names = finished.site.signals.wanted, finished.happened
+        if finished.is_page and finished.began and "slow_page" in wanted:
+            took = self._clock.monotonic() - finished.began
+            if took > finished.site.settings.slow_seconds:
+                names = (*names, "slow_page")
+        changes: list[Change] = [Happened(tuple(names))] if names else []
+        if finished.sent is not None:
+            changes.append(Posted(finished.sent.mark, finished.sent.again))
+        if not changes or (known := finished.recognise()) is None:
+            return
+        client = finished.request_head.client if finished.request_head is not None else None
+        try:
+            # At once, where that is possible: the page asks for a decision soon.
+            at = self._clock.now()
+            if self._visitors.update_at_once(finished.site, known, lambda _: changes, client, at) is not None:
+                return
+        except LimitedError:
+            return
+        except Exception as error:
+            self._visitors.failed(finished.site.name, "events", error)
+            return
+        self._later(self._visitors.note(finished.site, known, changes, client, "events"))
 
     def secure(self, finished: Finished) -> asyncio.Future[None] | None:
         """Start to record the order of a page before its last byte is sent. The future is done once the order
@@ -220,7 +254,14 @@ class Attribution:
     ) -> None:
         """Read the order and cart of a page, and record them. `safe` is called once an order is on disk."""
         selectors = self._selector_watch.selectors_for(site.settings, page.kind)
-        found = await self._pages.read(site, page, selectors)
+        found = PageRead()
+        try:
+            found = await self._pages.read(site, page, selectors)
+        finally:
+            if page.product:
+                await self._note_product(site, page, found.product)
+        if found.happened and page.known is not None:
+            await self._change(site, page.known, [Happened(found.happened)], page.client, "events")
         if found.refused is None:
             self._selector_watch.record(site.settings, page.kind, selectors, found.matched)
         if found.order is not None:
@@ -237,6 +278,14 @@ class Attribution:
             await self._note_no_order(site, page, found.unreadable)
         if page.cart and page.known is not None and found.refused is None:
             await self._note_cart(site, page, page.known, found.cart)
+
+    async def _note_product(self, site: SiteRuntime, page: ReadPage, product: Product | None) -> None:
+        """Keep the product of a page for the decision on it: the visitor's own, or, of a visitor who is not
+        known, that of the page for everybody."""
+        mark = page_mark(page.path, page.query)
+        if product is not None and page.known is not None:
+            await self._change(site, page.known, [ProductShown(mark, product)], page.client, "product")
+        await self._outside.read(site.name, mark, product, public=page.known is None)
 
     async def _note_no_order(self, site: SiteRuntime, page: ReadPage, unreadable: OrderError | None) -> None:
         """An order page showed no readable order. If the visitor's order is known, nothing is missing: many
@@ -281,8 +330,12 @@ class Attribution:
                 return
             if cart is None and path not in seen.cart_on and page.kind != "cart":
                 return
+            if cart and "products" not in cart and "products" in seen.cart:
+                cart["products"] = seen.cart["products"]  # most pages show the sum alone
             if cart != dict(seen.cart) or (cart and path not in seen.cart_on):
-                await self._visitors.remember(site, known, [CartSeen(cart or {}, path)], page.client)
+                turned: list[Change] = [CartTurned(cart or {})] if site.keeps.cart else []
+                changes = [*turned, CartSeen(cart or {}, path)]
+                await self._visitors.remember(site, known, changes, page.client)
         except LimitedError:
             pass  # the next page will show it again
         except Exception as error:

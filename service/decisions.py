@@ -31,13 +31,14 @@ from .attribution import Attribution
 from .clock import Clock
 from .consent_watch import ConsentWatch
 from .effects import JoinVisitor
-from .facts import Client, PageNow, gather
+from .facts import NOTHING, Client, Found, PageNow, gather
 from .forgetting import Forgetter
 from .handing import Handing, joined, may_join
 from .inviting import Inviting, given
 from .limits import LimitedError
 from .ordering.shopping import showed_its_order
 from .origin import Origin
+from .outside import AGAIN_SECONDS, Outside
 from .provider_chat import provider_chat
 from .site import SiteRuntime
 from .visitors import Visitors
@@ -102,7 +103,9 @@ class Decisions:
         later: Callable[[Coroutine[Any, Any, None]], None],
         handing: Handing,
         inviting: Inviting,
+        outside: Outside,
     ) -> None:
+        self._outside = outside
         self._visits = visits
         self._visitors = visitors
         self._attribution = attribution
@@ -259,6 +262,20 @@ class Decisions:
             self._visitors.failed(site.name, "decide", error)
 
     def _answer(self, view: "_View", visitor: Visitor) -> Answer | Awaitable[Answer]:
+        """Ask the rules, once what they have to wait for is there."""
+        if any(view.site.waits_for):
+            found = self._outside.at_once(view.site, visitor, view.ask.page.url)
+            if found is None:
+                return self._answer_after(view, visitor)
+            view.found = found
+        return self._answer_now(view, visitor)
+
+    async def _answer_after(self, view: "_View", visitor: Visitor) -> Answer:
+        page = view.ask.page
+        view.found = await self._outside.find(view.site, visitor, page.url, page.seconds)
+        return await _answered(self._answer_now(view, visitor))
+
+    def _answer_now(self, view: "_View", visitor: Visitor) -> Answer | Awaitable[Answer]:
         """Ask the rules; tell of the decision and of a new touch."""
         site = view.site
         if view.arrival.new and view.arrival.touch is not None:
@@ -272,7 +289,7 @@ class Decisions:
         that by another tab; then the rules are asked again, at most so often."""
         site, ask, now = view.site, view.ask, view.now
         load = self._agents.of(site.name, now)
-        facts = gather(site, visitor, ask.page, load, now, site.rules.facts, ask.client)
+        facts = gather(site, visitor, ask.page, load, now, site.rules.facts, ask.client, view.found)
         asked = self._inviting.ask(site, visitor, ask.page, load, now, recognised=view.recognised)
         decision = site.rules.decide(facts, asked)
         changes = self._inviting.changes(visitor, ask.page, decision.rule) if view.known is not None else ()
@@ -338,7 +355,7 @@ class Decisions:
             site.answers.language(ask.page.language, ask.page.accepted),
             _page_type(site, ask.page),
             variant=asked.arms.get(rule.name) if rule else None,
-            retry_after=_again(site, decision.retry_after, now),
+            retry_after=_again(site, _soon(view.found, decision.retry_after), now),
             conversation=visitor.talk is not None and visitor.talk.open,
             unread=visitor.unread,
             online=here,
@@ -394,7 +411,15 @@ class Decisions:
         now = self._clock.now()
         load = self._agents.of(site.name, now)
         asked = self._inviting.ask(site, visitor, page, load, now, recognised=True)
-        return site.rules.explain(gather(site, visitor, page, load, now), asked)
+        found = await self._outside.find(site, visitor, page.url, page.seconds)
+        return site.rules.explain(gather(site, visitor, page, load, now, found=found), asked)
+
+
+def _soon(found: Found, retry_after: float | None) -> float | None:
+    """When to decide again: soon, where something may be known in a moment."""
+    if not found.again:
+        return retry_after
+    return float(AGAIN_SECONDS) if retry_after is None else min(retry_after, AGAIN_SECONDS)
 
 
 def _again(site: SiteRuntime, retry_after: float | None, now: float) -> float | None:
@@ -435,6 +460,7 @@ class _View:
         self._shown = Page(page.view, now, site.masking.stored(page.url), masked_text(page.title))
         self._viewed = Viewed(self._shown, page.language, site.keeps)
         self.arrival: Arrival  # the result, after `happened`
+        self.found = NOTHING  # what the facts had to wait for
 
     def happened(self, stored: Visitor | None) -> Sequence[Change]:
         """The changes to the visitor's record; it may be called again."""

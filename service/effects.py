@@ -1,10 +1,11 @@
 """The effects of an exchange: writes before the request is forwarded, reads after the response was sent."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from ..injector.csp_hosts import Needed
+from ..injector.heads import RequestHead
 from ..injector.reasons import Reason
 from ..referral.consent.decision import ASSUMED, ConsentState
 from ..referral.cookie import Known
@@ -90,6 +91,15 @@ Before = SaveTouch | SaveAgain | SaveShopped | NotifyDropped | NotifyEmbedded | 
 
 
 @dataclass(frozen=True, slots=True)
+class Sent:
+    """A form was sent to the page of this mark. `again`: the response is a page, as where the form is shown
+    once more; not, if it leads on."""
+
+    mark: str
+    again: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ReadPage:
     """Read the order and cart from a page after it was sent to the visitor.
 
@@ -112,6 +122,10 @@ class ReadPage:
     known: Known | None = None  # the content of the visitor's cookie, if the request had one
     consent: ConsentState = ASSUMED
     client: str | None = None
+    product: bool = False
+    look_for: Mapping[str, str] = field(
+        default_factory=dict
+    )  # by event, what on the page shows that it happened
 
     @property
     def address(self) -> str:
@@ -131,6 +145,14 @@ class Finished(Protocol):
     effects: Sequence[ReadPage]
     secured: bool  # the page's order is already being recorded
     forbidden: Needed  # what the page's policies forbid of the provider's chat
+    is_page: bool  # the request was for a page, and the visitor has seen the response
+    happened: Sequence[str]  # events
+    sent: Sent | None
+    known: Known | None
+    request_head: RequestHead | None
+
+    def recognise(self) -> Known | None:
+        """The visitor, from the cookie."""
 
     @property
     def query(self) -> str:

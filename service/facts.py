@@ -12,6 +12,8 @@ from ..chat.load import Gate
 from ..credit.attribution import earning
 from ..credit.channels import PAID_SEARCH, SEARCH, channel_of
 from ..referral.assistants import assistant_of
+from ..referral.invites import ignored
+from ..referral.memory import NOTHING as NO_MEMORY
 from ..referral.search import search_word
 from ..referral.touches import Touch
 from ..referral.visitor import Visitor
@@ -20,6 +22,7 @@ from ..rules.facts import ALL, WEEKDAYS, Each, LazyFacts
 from ..settings.addresses import decoded
 from . import devices, trails
 from .site import SiteRuntime
+from .tallies import points, tally
 from .trails import Trail
 
 CAMPAIGN = {
@@ -91,6 +94,23 @@ class Client(Struct, frozen=True):
     referrer: str = ""
 
 
+Product = Mapping[str, Any]
+"""A page's product, see `orders/product.py`."""
+
+
+class Found(Struct, frozen=True):
+    """What a decision may have to wait for: the page's product (empty: it shows none), and how many orders
+    and conversations the visitor has had. None where it is not known. `again`: it may be known in a
+    moment."""
+
+    product: Product | None = None
+    orders: int | None = None
+    chats: int | None = None
+    again: bool = False
+
+
+NOTHING = Found()
+
 NOBODY = Client()
 """For a decision that no request asks for."""
 
@@ -103,16 +123,18 @@ def gather(
     now: float,
     wanted: Mapping[str, Collection[str]] = ALL,
     client: Client = NOBODY,
+    found: Found = NOTHING,
 ) -> LazyFacts:
     """The facts that are known now, by group. An unknown fact is absent from its group. `load` is None if the
-    ledger did not provide it. `wanted` are the facts that are needed: others may be absent."""
-    return LazyFacts(_GROUPS, _Inputs(site, visitor, page, load, now, wanted, client), wanted)
+    ledger did not provide it. `wanted` are the facts that are needed: others may be absent. `found` is what
+    had to be waited for."""
+    return LazyFacts(_GROUPS, _Inputs(site, visitor, page, load, now, wanted, client, found), wanted)
 
 
 class _Inputs:
     """The sources of facts."""
 
-    __slots__ = ("_trail", "client", "load", "now", "page", "site", "visitor", "wanted")
+    __slots__ = ("_trail", "client", "found", "load", "now", "page", "site", "visitor", "wanted")
 
     def __init__(
         self,
@@ -123,6 +145,7 @@ class _Inputs:
         now: float,
         wanted: Mapping[str, Collection[str]],
         client: Client,
+        found: Found,
     ) -> None:
         self.site = site
         self.visitor = visitor
@@ -131,6 +154,7 @@ class _Inputs:
         self.now = now
         self.wanted = wanted
         self.client = client
+        self.found = found
         self._trail: Trail | None = None
 
     @property
@@ -316,7 +340,7 @@ def _partner(inputs: _Inputs) -> dict[str, Any]:
 
 
 def _cart(inputs: _Inputs) -> dict[str, Any]:
-    cart, facts = inputs.visitor.cart, dict[str, Any]()
+    cart, facts = inputs.visitor.cart, _cart_history(inputs)
     if not cart:
         return facts
     try:
@@ -326,9 +350,34 @@ def _cart(inputs: _Inputs) -> dict[str, Any]:
             facts["items"] = int(cart["items"])
     except (InvalidOperation, ValueError):
         return {}
-    if "currency" in cart:
-        facts["currency"] = cart["currency"]
+    for name in ("currency", "products"):
+        if name in cart:
+            facts[name] = cart[name]
     return facts
+
+
+def _cart_history(inputs: _Inputs) -> dict[str, Any]:
+    if not inputs.site.keeps.cart:
+        return {}
+    cart = (inputs.visitor.memory or NO_MEMORY).cart
+    facts: dict[str, Any] = {"largest": cart.largest, "changes": cart.changes, "emptied": cart.emptied}
+    if cart.filled_at:
+        facts["seconds"] = max(0, int(inputs.now) - cart.filled_at)
+    return facts
+
+
+def _product(inputs: _Inputs) -> Mapping[str, Any]:
+    return inputs.found.product or {}
+
+
+def _events(inputs: _Inputs) -> Mapping[str, Any]:
+    visitor, now = inputs.visitor, inputs.now
+    return {name: tally(name)(visitor, now) for name in inputs.site.rules.facts.get("events", ())}
+
+
+def _score(inputs: _Inputs) -> Mapping[str, Any]:
+    site = inputs.site
+    return {"points": points(site, site.settings.score, inputs.visitor, inputs.now)}
 
 
 def _checkout(inputs: _Inputs) -> Mapping[str, Any]:
@@ -399,11 +448,28 @@ def _agents(inputs: _Inputs) -> dict[str, Any]:
 
 def _invite(inputs: _Inputs) -> dict[str, Any]:
     visitor = inputs.visitor
-    return {
+    facts: dict[str, Any] = {
         "seen": len(visitor.seen),
         "dismissed": len(visitor.dismissed),
         "dismissals": visitor.dismissals,
     }
+    wanted = inputs.wanted["invite"]
+    if not _UNANSWERED.isdisjoint(wanted):
+        # As the limit `ignored` of `invites` counts them.
+        counts = {visit: _ignored(inputs, visit) for visit in {one.visit for one in visitor.offers}}
+        facts["ignored"] = counts.get(visitor.visits, 0)
+        facts["ignores"] = sum(counts.values())
+    if seen := [one.last_at for one in visitor.offers if one.seen]:
+        facts["seconds"] = max(0, int(inputs.now - max(seen)))
+    return facts
+
+
+_UNANSWERED = frozenset({"ignored", "ignores"})
+
+
+def _ignored(inputs: _Inputs, visit: int) -> int:
+    policy = inputs.site.invites
+    return ignored(inputs.visitor.offers, visit, policy.pages, policy.invites.pages)
 
 
 def _chat(inputs: _Inputs) -> dict[str, Any]:
@@ -411,14 +477,26 @@ def _chat(inputs: _Inputs) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     if inputs.site.settings.chat.provider is not None:
         facts["failed"] = bool(visitor.chat_failed_at) and visitor.chat_failed_at >= visitor.visit_at
+    if inputs.found.chats is not None:
+        facts["count"] = inputs.found.chats
+    if began := _talk_began(visitor):
+        facts["seconds"] = max(0, int(inputs.now - began))
     if visitor.talk is not None:
         facts |= {"open": visitor.talk.runs(inputs.now), "talked": visitor.talk.talked}
     return facts
 
 
+def _talk_began(visitor: Visitor) -> float:
+    """When the last conversation was begun; in another company's chat, when it went on last."""
+    elsewhere = visitor.talk.elsewhere if visitor.talk is not None else None
+    return max(visitor.talked_at, elsewhere[0] if elsewhere is not None else 0.0)
+
+
 def _order(inputs: _Inputs) -> dict[str, Any]:
     visitor = inputs.visitor
     facts: dict[str, Any] = {"placed": bool(visitor.ordered_at and visitor.ordered_at >= visitor.visit_at)}
+    if inputs.found.orders is not None:
+        facts["count"] = inputs.found.orders
     if visitor.ordered_at:
         facts["age_days"] = max(0, int((inputs.now - visitor.ordered_at) // DAY))
     return facts
@@ -432,6 +510,9 @@ _GROUPS: Mapping[str, Callable[[_Inputs], Mapping[str, Any]]] = {
     "touch": _touch,
     "partner": _partner,
     "campaign": _campaign,
+    "product": _product,
+    "events": _events,
+    "score": _score,
     "cart": _cart,
     "checkout": _checkout,
     "device": _device,

@@ -64,6 +64,7 @@ from .ordering.reading import PageReader
 from .ordering.recording import Ordering
 from .ordering.undoing import Undoing
 from .ordering.webhooks import Webhooks
+from .outside import Outside
 from .own_talk import OwnTalk
 from .provider_hooks import ProviderHooks
 from .provider_pages import ProviderPages
@@ -252,6 +253,7 @@ class Service:
         self._build_providers()
         self.handing = Handing(self.visitors, self.events, self.clock)
         self.clicks = ClickCounts()
+        self.outside = Outside(self.visits, self.ledger, self.events, self.clock)
         self.attribution = Attribution(
             self.visits,
             self.visitors,
@@ -263,6 +265,7 @@ class Service:
             self.clicks,
             self.tasks.later,
             self.handing,
+            self.outside,
         )
         self.click_writer = ClickWriter(
             *(self.clicks, self.ledger.partner_clicks, self.attribution.click_watch),
@@ -282,6 +285,7 @@ class Service:
             self.tasks.later,
             self.handing,
             self.inviting,
+            self.outside,
         )
 
     def _build_providers(self) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property, lru_cache
+from typing import NamedTuple
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
@@ -25,10 +26,11 @@ from ..referral.domains import CookieDomains
 from ..referral.handover import Handovers
 from ..referral.landing import LandingReader
 from ..referral.memory import Keeps
+from ..rules.fact_table import NO_EVENTS, window_of
 from ..rules.policy import Policy as InvitePolicy
 from ..rules.ruleset import RuleSet
 from ..settings.addresses import patterns_of, split
-from ..settings.model import Hours, PageType, Partner, Settings, Site
+from ..settings.model import Hours, PageType, Partner, Score, Settings, Site
 from ..settings.platforms import PageTypes, admin_areas, platform_of, with_platform
 from ..templates import Script, provider_script
 from . import devices
@@ -38,6 +40,7 @@ from .chat_code import code_of
 from .click_signs import Clicks
 from .clock import Clock
 from .places import Places
+from .signals import Signals
 
 CLOSING = frozenset({"checkout", "confirmation"})
 KINDS = 4096  # addresses of a site whose kinds are remembered
@@ -107,7 +110,10 @@ class SiteRuntime:
         self._steps = patterns_of(tuple(steps)) if steps else None
         # Whether the settings say which pages are the cart or the checkout.
         self.knows_checkout = any(kind in ("cart", "checkout") for _, kind in page_types)
-        self.keeps = keeps_for(self.rules.facts)
+        self.keeps = keeps_for(self.rules.facts, site.score)
+        self.signals = Signals(site.signals, platform.signals if platform else (), self.keeps.events)
+        self.waits_for = waits_for(self.rules.facts)
+        self._knows_products = any(kind == "product" for _, kind in page_types)
         self._kinds: dict[str, tuple[PageType | None]] = {}
         self._warm()
 
@@ -132,6 +138,10 @@ class SiteRuntime:
                 self._kinds.clear()
             known = self._kinds[address] = (self.kind_at(path, query),)
         return known[0]
+
+    def may_show_product(self, address: str) -> bool:
+        """Whether a page may show a product: any page, where no page type names those that do."""
+        return not self._knows_products or self.kind_of(address) == "product"
 
     def step_of(self, address: str) -> int:
         """The step of the checkout that an address shows, from 1; 0 if none. Without patterns it has one."""
@@ -206,11 +216,34 @@ class SiteRuntime:
         return b"cw" + hashlib.blake2b(written, digest_size=4).hexdigest().encode()
 
 
-def keeps_for(wanted: Mapping[str, Collection[str]]) -> Keeps:
+class WaitsFor(NamedTuple):
+    """What decisions of a site may have to wait for: the page's product, numbers of the ledger."""
+
+    product: bool
+    orders: bool
+    chats: bool
+
+
+def waits_for(wanted: Mapping[str, Collection[str]]) -> WaitsFor:
+    """What has to be waited for by rules that use these facts."""
+    return WaitsFor(
+        bool(wanted.get("product")), "count" in wanted.get("order", ()), "count" in wanted.get("chat", ())
+    )
+
+
+def keeps_for(wanted: Mapping[str, Collection[str]], score: Score) -> Keeps:
     """What is kept of a visitor for rules that use these facts."""
     visit = wanted.get("visit", ())
     landed = {"landing", "landing_query", "landing_type"}
-    return Keeps(landing=not landed.isdisjoint(visit), left_at="days_since_last" in visit)
+    events = {window_of(name)[0] for name in wanted.get("events", ())}
+    if "points" in wanted.get("score", ()):
+        events |= {name for name in score.points if "." not in name and name not in NO_EVENTS}
+    return Keeps(
+        landing=not landed.isdisjoint(visit),
+        left_at="days_since_last" in visit,
+        cart=not {"largest", "changes", "emptied", "seconds"}.isdisjoint(wanted.get("cart", ())),
+        events=frozenset(events),
+    )
 
 
 def raw_path_text(path: bytes) -> str:

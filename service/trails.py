@@ -97,13 +97,18 @@ def furthest(site: SiteRuntime, trail: Trail) -> int:
 
 def search_words(trail: Trail) -> str | None:
     """What was searched for last on a page of the kind `search`."""
-    for place in range(len(trail.pages) - 1, -1, -1):
-        if trail.kinds[place] == "search":
-            given = parameters(urlsplit(trail.pages[place].url).query)
-            words = next((given[name] for name in SEARCH_PARAMS if given.get(name, "").strip()), "")
-            if words and words != HIDDEN:
-                return words.strip()[:WORDS_LENGTH]
-    return None
+    searches = (
+        page for page, kind in zip(trail.pages[::-1], trail.kinds[::-1], strict=True) if kind == "search"
+    )
+    found = (shop_words(urlsplit(page.url).query) for page in searches)
+    return next((words for words in found if words is not None), None)
+
+
+def shop_words(query: str) -> str | None:
+    """What the query of a search page searches for."""
+    given = parameters(query)
+    words = next((given[name] for name in SEARCH_PARAMS if given.get(name, "").strip()), "")
+    return words.strip()[:WORDS_LENGTH] if words and words != HIDDEN else None
 
 
 def parameters(query: str) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_network
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -10,11 +10,11 @@ from pydantic import SecretStr
 from .check_pages import page_problems
 from .draft import Draft
 from .hosts import is_among
-from .model import Site
+from .model import EVENTS, PageType, Site
 from .platforms import PlatformError, platform_of
 from .positions import KeyPath
 from .weak import weakness
-from .wording import Wording, fresh_secret
+from .wording import Wording, fresh_secret, nearest
 
 SECRET_LENGTH = 32
 TOKEN_LENGTH = 16
@@ -74,6 +74,18 @@ def site_problems(draft: Draft, need_upstream: bool) -> Iterator[Wording]:
         yield Wording((*path, "platform"), error.message, error.hint)
     yield from page_problems(site, path)
     yield from _department_problems(site, path)
+    yield from _score_problems(site, path)
+
+
+def _score_problems(site: Site, path: KeyPath) -> Iterator[Wording]:
+    """Points for what never happens."""
+    kinds = [f"page.{kind}" for kind in get_args(PageType)]
+    known = [*EVENTS, *(signal.event for signal in site.signals), "returning", "cart", *kinds]
+    for name in site.score.points:
+        if name not in known:
+            yield Wording(
+                (*path, "score", "points", name), "is neither an event nor a page", nearest(name, known)
+            )
 
 
 def _checkout_problems(site: Site, path: KeyPath) -> Iterator[Wording]:

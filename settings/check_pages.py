@@ -65,6 +65,8 @@ def page_problems(site: Site, path: KeyPath) -> Iterator[Wording]:
     pages = _pages_of(site) or _USUAL
     earlier: list[Pattern] = []
     for key, pattern, kind in sound:
+        if key[0] == "signals":
+            continue  # they may well match every page
         for message, hint in (*_never_requested(pattern, site.prefix), *_too_wide(key, pattern, kind, pages)):
             yield Wording((*path, *key), message, hint, "warning")
         if key[0] == "page_types":
@@ -79,6 +81,9 @@ def _patterns(site: Site) -> Iterator[tuple[KeyPath, str, PageType | None]]:
     yield from ((("never", number), pattern, None) for number, pattern in enumerate(site.never))
     yield from ((("admin", number), pattern, None) for number, pattern in enumerate(site.admin or ()))
     yield from ((("page_types", pattern), pattern, kind) for pattern, kind in site.page_types.items())
+    yield from ((("checkout_steps", n), pattern, None) for n, pattern in enumerate(site.checkout_steps))
+    for place, signal in enumerate(site.signals):
+        yield from ((("signals", place, "path", n), path, None) for n, path in enumerate(signal.path))
     if site.order is not None and "page" in site.order.model_fields_set:
         yield ("order", "page"), site.order.page, "confirmation"
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 
 from .addresses import patterns_of
 from .letters import not_ascii
-from .model import Cart, Model, Offers, Order, PageType, Site
+from .model import Cart, Model, Offers, Order, PageType, ProductPage, Signal, Site
 from .wording import nearest
 
 M = TypeVar("M", bound=Model)
@@ -25,6 +25,8 @@ class Platform(Model):
     page_types: tuple[tuple[str, PageType], ...] = ()
     pages: tuple[tuple[str, PageType], ...] = ()
     checkout_steps: tuple[str, ...] = ()
+    signals: tuple[Signal, ...] = ()
+    product: ProductPage = ProductPage()
     cart: Cart = Cart()
     order: Order | None = None
     never: tuple[str, ...] = ()
@@ -91,6 +93,7 @@ def with_platform(site: Site) -> Site:
     update: dict[str, Any] = {
         "cart": _filled(site.cart, platform.cart),
         "offers": _filled(site.offers, platform.offers),
+        "product": _filled(site.product, platform.product),
     }
     if platform.order is not None:
         update["order"] = _filled(site.order, platform.order) if site.order else platform.order

@@ -17,16 +17,18 @@ SHOWN = frozenset({200, 201, 202, 203})
 
 def wants_copy(record: Record, request: RequestHead, head: ResponseHead) -> bool:
     """Whether the body is copied. Records an order page that cannot be read because of its content type."""
+    if record.look_for and record.recognise() is not None:
+        return True
     if request.method == "HEAD" or head.status not in SHOWN:
         return False
     order_page = record.is_order_page
-    if not (record.site.wants_cart or order_page):
+    if not (record.site.wants_cart or order_page or record.site.waits_for.product):
         return False
     if not (value(head.headers, b"content-type") or b"").lower().startswith(b"text/html"):
         if order_page and record.left_alone not in WITHIN_A_PAGE:
             record.unread = Reason.CONTENT_TYPE
         return False
-    return order_page or _reads_cart(record)
+    return order_page or _reads_cart(record) or _reads_product(record)
 
 
 def note_page(record: Record, copy: bytes) -> None:
@@ -50,8 +52,17 @@ def note_page(record: Record, copy: bytes) -> None:
             known=record.known,
             consent=record.consent,
             client=request.client,
+            product=_reads_product(record),
+            look_for=record.look_for,
         ),
     )
+
+
+def _reads_product(record: Record) -> bool:
+    request = record.request_head
+    if request is None or not record.site.waits_for.product or not record.is_page:
+        return False
+    return record.site.may_show_product(f"{record.path}?{record.query}")
 
 
 def _reads_cart(record: Record) -> bool:

@@ -1,6 +1,6 @@
 """The data of one request and its response, and what the exchange returns to a mount."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, auto
 
@@ -12,10 +12,12 @@ from ...injector.reasons import Reason
 from ...referral.consent.decision import ASSUMED, ConsentState, of_request, recognised
 from ...referral.cookie import Known
 from ...referral.touches import Touch
-from ...service.effects import Before, JoinVisitor, ReadPage
+from ...service.effects import Before, JoinVisitor, ReadPage, Sent
+from ...service.signals import Watched
 from ...service.site import SiteRuntime
 
 _NOTHING: Needed = {}
+_NO_TEXTS: Mapping[str, str] = {}
 
 
 class State(IntEnum):
@@ -85,6 +87,9 @@ class Record:
     path = ""  # of a navigation, escaped
     unread: Reason = Reason.NONE  # why the order page, or a part of it, could not be read
     forbidden: Needed = _NOTHING  # what the page's policies forbid of the provider's chat
+    is_page = False  # a navigation, and not fetched ahead
+    happened: Sequence[str] = ()  # events that rules ask about
+    sent: Sent | None = None
 
     request_head: RequestHead | None = None
     known: Known | None = None  # the content of the visitor's cookie, once `recognise` has read it
@@ -100,6 +105,8 @@ class Record:
     coding_out = "identity"
     editor: PageEdit | None = None
     metas: MetaPolicies | None = None
+    signals: Sequence[Watched] = ()  # the events that the request may be
+    look_for: Mapping[str, str] = _NO_TEXTS  # by event, what on the page shows that it happened
     cause: Exception | None = None  # of BROKEN
     consent: ConsentState = ASSUMED  # once `recognise` has read it
     talker: Known | None = None  # the content of the cookie if it is for a conversation only

@@ -29,6 +29,7 @@ from ...service.site import raw_path_text
 from .facts import WITHIN_A_PAGE
 from .record import Forward, OwnPage, Record, State
 from .redirects import carried
+from .signals import watch_signals
 
 if TYPE_CHECKING:
     from ...referral.landing import Dropped
@@ -86,6 +87,12 @@ def _no_navigation(record: Record, head: RequestHead, reason: Reason) -> tuple[F
     if head.method == "GET" and reason in WITHIN_A_PAGE and record.site.order_page(head.path, head.query):
         record.request_head, record.path, record.left_alone = head, raw_path_text(head.path), reason
         return Forward(head.headers, watch=True), State.WAITING
+    if reason is Reason.FETCH and watch_signals(record, head):
+        record.request_head, record.path, record.left_alone = head, raw_path_text(head.path), reason
+        fields = head.headers
+        if head.method not in ("GET", "HEAD"):
+            fields = validators.restore_preconditions(fields)
+        return Forward(fields, watch=True), State.WAITING
     if effects := _embedded(record, head):
         record.request_head, record.path, record.left_alone = head, raw_path_text(head.path), reason
         return Forward(head.headers, effects, watch=True), State.WAITING
@@ -127,6 +134,8 @@ def _navigation(record: Record, head: RequestHead) -> Forward:
     # A prefetched page is not an arrival; `decide` records it when the page is shown.
     effects: tuple[Before, ...] = ()
     if not eligible.is_prefetch(head):
+        record.is_page = True
+        watch_signals(record, head)
         effects = (*_arrived(record, head), *_shopping(record, head), *_handed(record, head))
     if not record.set_cookies and site.cookie.rotated:
         known = record.recognise()

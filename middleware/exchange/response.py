@@ -18,6 +18,7 @@ from .caching import unshared, with_cookies
 from .facts import COPY_LIMIT, wants_copy
 from .record import Out, Record, State
 from .redirects import keep_click
+from .signals import note_signals
 
 
 def pass_on(record: Record, head: ResponseHead) -> tuple[Out, State]:
@@ -55,6 +56,8 @@ def _judge(record: Record, head: ResponseHead) -> tuple[Out, State]:
     assert request is not None
     fields = dict(head.headers)
     reason, nonce, noted = _why_not(record, request, head, fields)
+    if record.site.signals.wanted:
+        note_signals(record, request, head)
     copy_limit = COPY_LIMIT if wants_copy(record, request, head) else 0
     record.content_type = value(head.headers, b"content-type") or b""
     coding_in = "identity"

@@ -19,7 +19,8 @@ from ...injector.page import read
 from ...orders.cart import read_cart
 from ...orders.model import OrderError, OrderSeen
 from ...orders.page import order_on
-from ...settings.model import Cart, Order
+from ...orders.product import Product, read_product
+from ...settings.model import Cart, Order, ProductPage
 from ..effects import ReadPage
 from ..limits import network_of
 from ..site import SiteRuntime
@@ -45,27 +46,35 @@ class PageRead:
     cart: dict[str, str] | None = None
     refused: str | None = None
     matched: frozenset[str] = frozenset()
+    product: Product | None = None
+    happened: tuple[str, ...] = ()
 
 
 def read_page(
-    page: ReadPage, order: Order | None, cart: Cart | None, selectors: Mapping[str, str] = NOTHING
+    page: ReadPage,
+    order: Order | None,
+    cart: Cart | None,
+    selectors: Mapping[str, str] = NOTHING,
+    product: ProductPage | None = None,
 ) -> PageRead:
-    """Read the order and the cart of a page, each if its settings are given. If the page has an order, its
-    cart is not read. `matched` has the keys of those `selectors` that match."""
+    """Read the order, the cart and the product of a page, each if its settings are given. If the page has an
+    order, the others are not read. `matched` has the keys of those `selectors` that match."""
     try:
         document = read(page.body, _charset(page.content_type))
     except PageError as error:
         return PageRead(refused=str(error))
     unreadable: OrderError | None = None
     matched = frozenset(key for key, selector in selectors.items() if document.text(selector))
+    happened = tuple(event for event, selector in page.look_for.items() if document.has(selector))
     if order is not None:
         try:
             if (seen := order_on(document, order)) is not None:
-                return PageRead(order=seen, matched=matched)
+                return PageRead(order=seen, matched=matched, happened=happened)
         except OrderError as error:
             unreadable = error
     found = read_cart(document, cart) if cart is not None else None
-    return PageRead(unreadable=unreadable, cart=found, matched=matched)
+    shown = read_product(document, product) if product is not None else None
+    return PageRead(None, unreadable, found, None, matched, shown, happened)
 
 
 class PageReader:
@@ -84,6 +93,7 @@ class PageReader:
         """Read a page in a thread; see `read_page`. If too many pages wait, it is refused with an event."""
         order = site.settings.order if page.order else None
         cart = site.settings.cart if page.cart else None
+        product = site.settings.product if page.product else None
         client_key = (site.name, network_of(page.client) or "")
         if self._full(site, client_key, trusted=order is not None and not page.by_browser):
             return self._refused(site, page, "too many pages wait to be read")
@@ -92,7 +102,7 @@ class PageReader:
         try:
             async with self._turns[site.name]:
                 work = asyncio.get_running_loop().run_in_executor(
-                    self._threads, read_page, page, order, cart, selectors
+                    self._threads, read_page, page, order, cart, selectors, product
                 )
                 _, late = await asyncio.wait({work}, timeout=SLOW)
                 if late:

@@ -3,7 +3,7 @@
 from .base import LANGUAGES, Language, Model, PageType, mail_address, sender_parts
 from .chat import Callback, Chat, ChatAttribute, Hours
 from .credit import Credit, Lookback, Terms
-from .facts import Calendar, Geo
+from .facts import EVENTS, Calendar, Geo, ProductPage, Score, Signal
 from .invites import MOST_INVITES, Invites, RulePolicy, Variant, Week
 from .limits import Bound, Limits
 from .offers import Coupon, Offers
@@ -16,6 +16,7 @@ from .sharing import Files
 from .site import ApiScope, EventEndpoint, Site
 
 __all__ = [
+    "EVENTS",
     "JOURNAL",
     "LANGUAGES",
     "MOST_INVITES",
@@ -46,9 +47,12 @@ __all__ = [
     "Order",
     "PageType",
     "Partner",
+    "ProductPage",
     "Rule",
     "RulePolicy",
+    "Score",
     "Settings",
+    "Signal",
     "Site",
     "Smtp",
     "Terms",

@@ -1,11 +1,11 @@
 """What facts are made from, besides requests and pages: places of addresses, holidays."""
 
 from functools import cache
-from typing import Annotated, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from .base import Model
+from .base import Model, PageType
 from .chat import Country, Day
 
 
@@ -47,3 +47,61 @@ class Calendar(Model):
             which = f"known are {', '.join(known)}" if known else "write `country` too"
             raise ValueError(f"no holidays are known of the subdivision {self.subdivision!r}; {which}")
         return self
+
+
+EVENTS: Final = (
+    "search",
+    "search_empty",
+    "add_to_cart",
+    "login_failed",
+    "coupon_refused",
+    "payment_failed",
+    "client_error",
+    "server_error",
+    "form_repeated",
+    "slow_page",
+)
+"""The events that clew knows; a site may have others of its own."""
+
+EventName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+
+
+class Signal(Model):
+    """A request that is an event: by its address, its method, the status of its response, and what the page
+    shows."""
+
+    event: EventName
+    path: list[Annotated[str, Field(min_length=1, max_length=300)]] = Field([], max_length=30)
+    page: PageType | None = None
+    method: Literal["GET", "POST", "any"] = "POST"
+    status: list[Annotated[str, Field(pattern=r"^[1-5](xx|[0-9]{2})$")]] = Field([], max_length=10)
+    selector: str | None = None
+
+    @model_validator(mode="after")
+    def _has_a_place(self) -> Self:
+        if not self.path and self.page is None:
+            raise ValueError('write `path`, for example path = ["*/login*"], or `page`, a kind of page')
+        return self
+
+
+class Score(Model):
+    """Points by which a visitor is scored: for events and pages."""
+
+    points: dict[Annotated[str, Field(pattern=r"^(page\.)?[a-z][a-z0-9_]{0,31}$")], float] = Field(
+        {}, max_length=60
+    )
+    scope: Literal["visit", "visitor"] = "visit"
+    half_life_hours: float | None = Field(None, gt=0, le=24 * 365)
+    least: float = 0.0
+    most: float = 1000.0
+
+
+class ProductPage(Model):
+    """Where a product is on its page, if not in structured data: CSS selectors."""
+
+    id: str | None = None
+    name: str | None = None
+    brand: str | None = None
+    price: str | None = None
+    category: str | None = None
+    in_stock: str | None = None

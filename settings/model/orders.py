@@ -55,6 +55,7 @@ class Cart(Model):
     value: str | None = None
     items: str | None = None
     currency: str | None = None
+    products: str | None = None
 
 
 class Net(Model):

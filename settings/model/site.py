@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, SecretStr
 from .base import Host, Language, Model, OneHost, PageType, TimeZone
 from .chat import Callback, Chat, Hours, Widget
 from .credit import Credit
-from .facts import Calendar
+from .facts import Calendar, ProductPage, Score, Signal
 from .invites import Invites
 from .offers import Offers
 from .orders import Carry, Cart, Fraud, Hold, Net, Order, Webhook
@@ -139,6 +139,10 @@ class Site(Model):
     hold: Hold = Hold()
     fraud: Fraud = Fraud()
     cart: Cart = Cart()
+    product: ProductPage = ProductPage()
+    signals: list[Signal] = Field([], max_length=100)
+    score: Score = Score()
+    slow_seconds: float = Field(4.0, gt=0, le=600)
     widget: Widget = Widget()
     chat: Chat = Chat()
     hours: Hours | None = None

@@ -62,6 +62,7 @@ postback = "https://partner.example/sale?click={{click_id}}&order={{order_id}}"
 [sites.cart]
 value = ".cart .value"
 items = ".cart .items"
+products = ".cart li"
 
 [sites.order]
 page = "/thanks*"
@@ -273,6 +274,155 @@ CLIENT = [
 ]
 
 
+PRODUCT = (
+    'product.name == "Conica 64"',
+    "product.price == 349.5",
+    'product.currency == "EUR"',
+    "product.in_stock",
+    'product.id == "C-64"',
+    'product.brand == "Conica"',
+    'product.category == "Kitchen > Mills"',
+)
+PRODUCTS = [
+    Case("product-linked", PRODUCT, ways("/mill/linked")),
+    Case("product-known", PRODUCT, ways("/", "/mills", "/mill/linked")),
+    Case("product-micro", PRODUCT[:-1], ways("/mill/micro")),
+    Case(
+        "product-selectors",
+        ('product.name == "Drum"', "product.price == 1299.0", "!product.in_stock"),
+        ways("/mill/plain"),
+        tables="[sites.product]\nname = 'h1'\nprice = '.price'\nin_stock = '.buy'",
+    ),
+    Case(
+        "product-other-page",
+        ("!has(product.name)", 'page.path == "/mill/none"'),
+        ways("/mill/linked", "/mill/none"),
+    ),
+]
+
+
+def posts(path: str, times: int = 1, **form: str) -> Does:
+    """Sees a page, sends a form so often, and sees another page."""
+
+    def does(visitor: Shopper) -> None:
+        visitor.see("/")
+        for _ in range(times):
+            visitor.post(path, **form)
+        visitor.see("/mills")
+
+    return does
+
+
+def fetches(path: str, method: str = "POST") -> Does:
+    return lambda visitor: (visitor.see("/"), visitor.fetch(path, method), visitor.see("/mills"))
+
+
+HAPPENED = [
+    Case(
+        "event-search",
+        ("events.search == 2", "events.search_10m == 2", "events.search_30d == 2"),
+        ways("/", "/find?q=mill", "/find?q=drum", "/find"),
+    ),
+    Case("event-search-empty", ("events.search_empty == 1",), ways("/", "/find?q=nothing", "/mills")),
+    Case("event-cart-form", ("events.add_to_cart == 2",), posts("/cart/add/1", 2)),
+    Case("event-cart-script", ("events.add_to_cart == 1",), fetches("/cart/add/1")),
+    Case("event-login", ("events.login_failed == 2",), posts("/login", 2, password="wrong")),
+    Case(
+        "event-login-right",
+        ("events.login_failed == 0", 'page.path == "/mills"', "visit.pages == 3"),
+        posts("/login", password="right"),
+    ),
+    Case("event-coupon", ("events.coupon_refused_1h == 1",), fetches("/coupon/apply")),
+    Case("event-payment", ("events.payment_failed == 1",), posts("/payment")),
+    Case("event-404", ("events.client_error == 1", "events.server_error == 0"), ways("/", "/missing", "/")),
+    Case("event-500", ("events.server_error == 1", "events.client_error == 0"), ways("/", "/broken", "/")),
+    Case("event-form", ("events.form_repeated == 1",), posts("/contact", 2, text="x")),
+    Case("event-form-once", ("events.form_repeated == 0", "visit.pages == 3"), posts("/contact", text="x")),
+    Case("event-slow", ("events.slow_page == 1",), ways("/", "/slow", "/"), keys="slow_seconds = 0.4"),
+    Case(
+        "event-own-signal",
+        ("events.login_failed == 1",),
+        posts("/gate"),
+        tables="[[sites.signals]]\nevent = 'login_failed'\npath = ['/gate']\nselector = '.error'",
+    ),
+    Case(
+        "score",
+        ("score.points == 12.0",),
+        ways("/", "/mill/1", "/find?q=mill"),
+        tables="[sites.score.points]\n'page.product' = 2\nsearch = 10",
+    ),
+    Case(
+        "cart-history",
+        ("cart.largest == 89.85", "cart.changes == 2", "cart.emptied == 1", "cart.seconds < 600"),
+        ways("/", "/cart?has=1", "/cart?has=3", "/cart?has=2", "/cart?has=0", "/cart?has=1", "/mills"),
+    ),
+    Case(
+        "cart-products",
+        ('cart.products == "Mill, Drum"', "cart.items == 2"),
+        ways("/", "/cart?has=2", "/mills"),
+    ),
+]
+
+
+INVITE = """
+[sites.invites]
+holdout = 0
+pages = 1
+
+[[sites.rules]]
+name = "asks"
+when = ["page.path == '/asks'"]
+action = "invite"
+text = "A question?"
+"""
+
+
+def ignores(visitor: Shopper) -> None:
+    visitor.see("/")
+    assert visitor.see("/asks") == "invite"
+    visitor.tell("seen", "asks")
+    visitor.see("/mills")
+
+
+def dismisses(visitor: Shopper) -> None:
+    visitor.see("/")
+    visitor.see("/asks")
+    visitor.tell("seen", "asks")
+    visitor.tell("dismissed", "asks")
+    visitor.see("/mills")
+
+
+def orders(visitor: Shopper) -> None:
+    visitor.see("/")
+    visitor.see("/cart?has=1")
+    visitor.see("/checkout/payment")
+    visitor.see("/thanks?order=1001")
+    visitor.see("/mills")
+
+
+PEOPLE = [
+    Case(
+        "invite-ignored",
+        (
+            "invite.seen == 1",
+            "invite.ignored == 1",
+            "invite.ignores == 1",
+            "invite.dismissed == 0",
+            "invite.seconds < 600",
+        ),
+        ignores,
+        tables=INVITE,
+    ),
+    Case(
+        "invite-dismissed",
+        ("invite.dismissed == 1", "invite.ignored == 0", "invite.dismissals == 1"),
+        dismisses,
+        tables=INVITE,
+    ),
+    Case("order-count", ("order.count == 1", "order.placed", "order.age_days == 0"), orders),
+]
+
+
 def now() -> datetime:
     return datetime.now(UTC)
 
@@ -298,15 +448,75 @@ REST = [
     Case("agents-open", ("agents.open",), ways("/"), control=False),
 ]
 
-CASES = [*PAGE, *VISIT, *ARRIVAL, *CLIENT, *REST]
+CASES = [*PAGE, *PRODUCTS, *VISIT, *ARRIVAL, *HAPPENED, *PEOPLE, *CLIENT, *REST]
+
+
+LINKED = """<script type="application/ld+json">[{"@context": "https://schema.org", "@type": "BreadcrumbList",
+"itemListElement": [{"@type": "ListItem", "name": "Shop"}, {"@type": "ListItem", "name": "Kitchen"},
+{"@type": "ListItem", "name": "Mills"}, {"@type": "ListItem", "name": "Conica 64"}]},
+{"@context": "https://schema.org", "@type": "Product", "name": "Conica 64", "sku": "C-64",
+"brand": {"@type": "Brand", "name": "Conica"}, "offers": {"@type": "Offer", "price": "349.50",
+"priceCurrency": "EUR", "availability": "https://schema.org/InStock"}}]</script>"""
+MICRO = """<div itemscope itemtype="https://schema.org/Product"><h1 itemprop="name">Conica 64</h1>
+<meta itemprop="sku" content="C-64"><b itemprop="brand">Conica</b>
+<p itemprop="offers" itemscope itemtype="https://schema.org/Offer">
+<b itemprop="price" content="349.50">349,50 €</b>
+<meta itemprop="priceCurrency" content="EUR">
+<link itemprop="availability" href="https://schema.org/InStock"></p></div>"""
+BODIES = {
+    "/mill/linked": LINKED,
+    "/mill/micro": MICRO,
+    "/mill/plain": "<h1>Drum</h1><p class='price'>1.299,00 €</p>",
+}
+FORM = "<form method=post><input name=text></form>"
+
+
+def answer_of(asked: Asked) -> Answer | None:
+    """What is no usual page."""
+    on = (("Content-Type", "text/html"), ("Location", "/account"))
+    match asked.method, asked.path:
+        case "POST", "/login":
+            if b"right" in asked.body:
+                return Answer("", 302, on)
+            return Answer(page_of("<form method=post><input type=password name=password></form>"))
+        case "POST", "/cart/add/1":
+            return Answer("", 302, (("Location", "/cart"),))
+        case "POST", "/coupon/apply":
+            return Answer('{"error": "unknown"}', 422, (("Content-Type", "application/json"),))
+        case "POST", "/payment":
+            return Answer(page_of("declined"), 402)
+        case "POST", "/gate":
+            return Answer(page_of("<p class=error>no</p>"))
+        case "POST", _:
+            return Answer(page_of(FORM))
+        case "GET", "/missing":
+            return Answer(page_of("gone"), 404)
+        case "GET", "/broken":
+            return Answer(page_of("broken"), 500)
+        case "GET", "/slow":
+            time.sleep(0.6)
+        case "GET", "/find" if "nothing" in asked.query:
+            return Answer(page_of("<p class=no-results>Nothing found</p>"))
+        case "GET", "/thanks":
+            number = parse_qs(asked.query)["order"][0]
+            return Answer(page_of(f"<p id=number>{number}</p><p id=total>29.95 €</p>"))
+    return None
+
+
+def page_of(body: str) -> str:
+    return f"<!doctype html><html lang=en><head><title>A page</title></head><body>{body}</body></html>"
 
 
 def shop_answer(asked: Asked) -> Answer:
     """The shop's pages. The cart page shows as many things as `has` says."""
-    body = "hello"
+    if (special := answer_of(asked)) is not None:
+        return special
+    body = BODIES.get(asked.path, "hello")
     if asked.path == "/cart" and (has := parse_qs(asked.query).get("has")):
         amount = float(has[0]) * 29.95
-        body = f'<div class="cart"><b class="items">{has[0]}</b> <b class="value">{amount:.2f} €</b></div>'
+        things = "".join(f"<li>{thing}</li>" for thing in ("Mill", "Drum", "Filter")[: int(has[0])])
+        counted = f'<b class="items">{has[0]}</b> <b class="value">{amount:.2f} €</b>'
+        body = f'<div class="cart">{counted}{things}</div>'
     return Answer(
         f"<!doctype html><html lang=en><head><title>A page</title></head><body>{body}</body></html>"
     )

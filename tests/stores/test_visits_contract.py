@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from clew.referral.happenings import CartTurned, Happened, ProductShown
 from clew.referral.invites import Invited
+from clew.referral.memory import EVENT_NAMES, EVENT_TIMES, CartHistory
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import (
     TOUCHES,
@@ -15,6 +17,7 @@ from clew.referral.visitor import (
     VISIT_GAP,
     CartSeen,
     Change,
+    Forgotten,
     Ordered,
     Page,
     Restored,
@@ -178,6 +181,31 @@ async def test_a_lost_store_gets_its_touches_back_from_the_cookie(visits: Visits
 async def test_an_order_resets_the_cart(visits: Visits) -> None:
     visitor = await visits.change("shop", "v1", [CartSeen({"value": "59.90"}), Ordered(NOW)], NOW)
     assert (dict(visitor.cart), visitor.ordered_at) == ({}, NOW)
+
+
+async def test_what_happened_to_a_visitor_is_kept_within_bounds_and_goes_with_it(visits: Visits) -> None:
+    for second in range(EVENT_TIMES + 5):
+        await visits.change("shop", "v1", [Happened(("search", f"own_{second}"))], NOW + second)
+    cart = {"value": "59.90", "items": "2"}
+    await visits.change("shop", "v1", [CartTurned(cart), CartSeen(cart, "/cart")], NOW)
+    shown = [ProductShown(f"mark{n}", {"name": "Mill", "price": 3.5, "in_stock": True}) for n in range(9)]
+    await visits.change("shop", "v1", shown, NOW)
+    found = await visits.get("shop", "v1")
+    assert found is not None
+    assert found.memory is not None
+    assert found.memory.events["search"] == tuple(int(NOW) + n for n in range(5, EVENT_TIMES + 5))
+    assert len(found.memory.events) == EVENT_NAMES
+    assert found.memory.cart == CartHistory(59.9, 0, 0, int(NOW))
+    assert [mark for mark, _ in found.memory.products] == ["mark6", "mark7", "mark8"]
+    await visits.change("shop", "v1", [Ordered(NOW)], NOW)
+    after = await visits.get("shop", "v1")
+    assert after is not None
+    assert after.memory is not None
+    assert after.memory.cart == CartHistory()
+    await visits.change("shop", "v1", [Forgotten()], NOW)
+    gone = await visits.get("shop", "v1")
+    assert gone is not None
+    assert gone.memory is None
 
 
 async def test_a_failed_change_leaves_nothing_behind(visits: Visits) -> None:

@@ -13,7 +13,11 @@ def page(text: str) -> str:
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     head = ["| fact | type | unit | what it is | from | cost |", "|---|---|---|---|---|---|"]
-    return f"{before}{BEGIN}\n" + "\n".join([*head, *map(_row, FACTS)]) + f"\n\n{END}{after}"
+    return (
+        f"{before}{BEGIN}\n"
+        + "\n".join([*head, *(_row(fact) for fact in FACTS if not fact.variant)])
+        + f"\n\n{END}{after}"
+    )
 
 
 def _row(fact: Fact) -> str:
