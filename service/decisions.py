@@ -34,7 +34,7 @@ from .effects import JoinVisitor
 from .facts import NOTHING, Client, Found, PageNow, gather
 from .forgetting import Forgetter
 from .handing import Handing, joined, may_join
-from .inviting import Inviting, given
+from .inviting import Inviting, given, steps_of
 from .limits import LimitedError
 from .ordering.shopping import showed_its_order
 from .origin import Origin
@@ -292,8 +292,12 @@ class Decisions:
         facts = gather(site, visitor, ask.page, load, now, site.rules.facts, ask.client, view.found)
         asked = self._inviting.ask(site, visitor, ask.page, load, now, recognised=view.recognised)
         decision = site.rules.decide(facts, asked)
-        changes = self._inviting.changes(visitor, ask.page, decision.rule) if view.known is not None else ()
+        changes: Sequence[Change] = ()
+        if view.known is not None:
+            changes = self._inviting.changes(visitor, ask.page, decision.rule, steps_of(asked, decision.rule))
         if not changes:
+            if view.known is None:
+                self._inviting.note_new(site, visitor, asked, decision.rule, now, ask.origin.client)
             return self._tell(view, visitor, decision, asked)
         if not claims:
             return self._tell(view, visitor, Decision(None, decision.retry_after), asked)
@@ -304,15 +308,20 @@ class Decisions:
             self._note_failure(site, error)
             return self._tell(view, visitor, decision, asked)
         if found is None:
-            return self._claim_later(view, visitor, decision, asked, claims)
+            return self._claim_later(view, visitor, decision, asked, changes, claims)
         return self._claimed(view, visitor, found, decision, asked, claims)
 
     async def _claim_later(
-        self, view: "_View", visitor: Visitor, decision: Decision, asked: Asked, claims: int
+        self,
+        view: "_View",
+        visitor: Visitor,
+        decision: Decision,
+        asked: Asked,
+        changes: Sequence[Change],
+        claims: int,
     ) -> Answer:
         """Write the invite down where the store has to be waited for. Without a store it is not known what
         other tabs show."""
-        changes = self._inviting.changes(visitor, view.ask.page, decision.rule)
         try:
             async with asyncio.timeout(VISIT_SECONDS):
                 client = view.ask.origin.client
@@ -329,8 +338,10 @@ class Decisions:
         if found.forgotten:
             return self._decide_anew(view)
         found = found if found.talk is not None else replace(found, talk=visitor.talk)
-        if decision.rule is not None and not given(found, view.ask.page, decision.rule):
+        rule = decision.rule
+        if rule is not None and rule.action == "invite" and not given(found, view.ask.page, rule):
             return self._ask_rules(view, found, claims - 1)
+        self._inviting.note(view.site, visitor, asked, rule, view.now)
         return self._tell(view, found, decision, asked)
 
     def _tell(self, view: "_View", visitor: Visitor, decision: Decision, asked: Asked) -> Answer:

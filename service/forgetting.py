@@ -29,6 +29,7 @@ _WENT: Final = {
     "deliveries": "the webhooks of the site that could not be read: whom they name is not known",
     "offers": "visitor, conversation, label and page of what an agent sent",
     "callbacks": "the phone number, what the call was to be about, and the visitor",
+    "exposures": "which invites of rules it got, or did not get, to compare",
     "notices": "the line of “Needs attention”",
 }
 _STAYED: Final = {

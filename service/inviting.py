@@ -1,19 +1,27 @@
 """Whether a visitor is invited now: what the policy of rules has to know of it, and the note in its record
 that makes the limits hold over tabs and pages."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from ..events.events import Events
-from ..referral.invites import Offered, offer_of
+from ..referral.cookie import Known
+from ..referral.invites import STEPS, Exposed, Invited, Offered, offer_of
 from ..referral.visitor import Change, Visitor
-from ..rules.policy import Asked, Case, Load
+from ..rules.experiments import HELD_OUT, NO_INVITE, Experiment
+from ..rules.policy import Asked, Case, Load, moment
 from ..settings.addresses import split
 from ..settings.model import Rule
+from .clock import Clock
+from .exposing import ExposureWriter
 from .facts import AgentLoad, PageNow
-from .limits import Limits, Rate
+from .limits import LimitedError, Limits, Rate
 from .ordering.shopping import page_mark
 from .site import SiteRuntime
+from .sites import Sites
+from .visitors import Visitors
 
 MINUTE: Final = 60.0
 
@@ -21,9 +29,14 @@ MINUTE: Final = 60.0
 class Inviting:
     """Asks the policy of a site for its visitors."""
 
-    def __init__(self, limits: Limits, events: Events) -> None:
+    def __init__(
+        self, limits: Limits, visitors: Visitors, exposures: ExposureWriter, events: Events, clock: Clock
+    ) -> None:
         self._limits = limits
+        self._visitors = visitors
+        self._exposures = exposures
         self._events = events
+        self._clock = clock
 
     def ask(
         self,
@@ -57,16 +70,89 @@ class Inviting:
             ),
         )
 
-    def changes(self, visitor: Visitor, page: PageNow, rule: Rule | None) -> Sequence[Change]:
-        """What the visitor's record has to hold before it gets this invite; nothing where it does already."""
-        if rule is None or rule.action != "invite" or given(visitor, page, rule):
-            return ()
-        return (Offered(visitor.offers, rule.name, page.view),)
+    def changes(
+        self, visitor: Visitor, page: PageNow, rule: Rule | None, steps: Mapping[str, int]
+    ) -> Sequence[Change]:
+        """What the visitor's record has to hold before it gets this invite, and of the `steps` that it came
+        to; nothing where it does already."""
+        found: list[Change] = []
+        if rule is not None and rule.action == "invite" and not given(visitor, page, rule):
+            found.append(Offered(visitor.offers, rule.name, page.view))
+        if new := {key: bits for key, bits in steps.items() if bits & ~visitor.exposed.get(key, 0)}:
+            found.append(Exposed(new))
+        return found
+
+    def note(self, site: SiteRuntime, visitor: Visitor, asked: Asked, rule: Rule | None, now: float) -> None:
+        """Write down how far the visitor came in experiments; `visitor` is the record before that."""
+        held = site.invites.holdout
+        for experiment, arm, bits in _reached(asked, rule):
+            new = bits & ~visitor.exposed.get(_key(experiment), 0)
+            if not new:
+                continue
+            times = {step: now for place, step in enumerate(STEPS) if new & 1 << place}
+            # With this the ledger adds the row, if it is not there or was deleted after its time.
+            times["eligible"] = now
+            self._exposures.add(site.name, experiment.rule, experiment.version, visitor.id, arm, times)
+            if experiment is held and arm == HELD_OUT:
+                self._events.emit("held_out", site=site.name, visitor=visitor.id)
+        if asked.throttled:
+            self._events.notice("invites_throttled", site=site.name, key="throttle")
+
+    def note_new(
+        self,
+        site: SiteRuntime,
+        visitor: Visitor,
+        asked: Asked,
+        rule: Rule | None,
+        now: float,
+        client: str | None,
+    ) -> None:
+        """The same for a visitor without a record: of one client only so many may be new."""
+        if not asked.noted:
+            return
+        try:
+            self._limits.take("visitors", site.name, client)
+        except LimitedError:
+            return
+        self.note(site, visitor, asked, rule, now)
+
+    async def told(self, site: SiteRuntime, known: Known, rule: str, what: str, client: str | None) -> None:
+        """An invite was seen, dismissed or accepted. Raises the errors of `Visitors.update`."""
+        experiment = site.invites.experiment(rule)
+        changes: list[Change] = [Invited(rule, what)]
+        if experiment is not None:
+            changes.append(Exposed({_key(experiment): 1 << STEPS.index(what)}))
+        found = await self._visitors.remember(site, known, changes, client)
+        if experiment is None or found.forgotten or not offer_of(found.offers, rule, found.visits):
+            return
+        arm, now = experiment.arm(known.visitor), self._clock.now()
+        if arm != NO_INVITE:
+            self._exposures.add(site.name, rule, experiment.version, known.visitor, arm, {what: now})
 
     def gave(self, site: SiteRuntime, asked: Asked, rule: Rule) -> None:
         """Count an invite that goes out, for the throttle."""
         if (rate := asked.rate(rule)) is not None:
             self._limits.crowded(_throttle(site), Rate(max(1.0, rate), MINUTE))
+
+
+def steps_of(asked: Asked, rule: Rule | None) -> dict[str, int]:
+    """How far a decision brings the visitor in experiments, as bits of STEPS; `rule` is the one that acts."""
+    return {_key(experiment): bits for experiment, _, bits in _reached(asked, rule)}
+
+
+def _reached(asked: Asked, rule: Rule | None) -> Iterator[tuple[Experiment, str, int]]:
+    """Of each experiment that the rules asked for; the hold-out is asked for by each of them."""
+    found: dict[str, tuple[Experiment, str, int]] = {}
+    for experiment, arm, assigned in asked.noted:
+        before = found[experiment.rule][2] if experiment.rule in found else 1
+        rendered = rule is not None and experiment.rule == rule.name
+        found[experiment.rule] = (experiment, arm, before | assigned << 1 | rendered << 2)
+    yield from found.values()
+
+
+def _key(experiment: Experiment) -> str:
+    """The name of an experiment in visitors' records."""
+    return f"{experiment.salt[:4].hex()}{experiment.version[:6]}"
 
 
 def given(visitor: Visitor, page: PageNow, rule: Rule) -> bool:
@@ -91,3 +177,31 @@ def _load(load: AgentLoad | None) -> Load | None:
     if load is None or not load.known:
         return None
     return Load(load.online > 0, load.free, load.gate.busy)
+
+
+class RuleEnds:
+    """Reports rules that end by themselves: from then on nothing else would tell that they are gone."""
+
+    def __init__(self, sites: Sites, events: Events, clock: Clock) -> None:
+        self._sites = sites
+        self._events = events
+        self._clock = clock
+        self._until = clock.now()
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        while True:
+            await asyncio.sleep(MINUTE)
+            self.report()
+
+    def report(self) -> None:
+        """Report those that have ended since the last time."""
+        since, self._until = self._until, self._clock.now()
+        for site in self._sites.table.settings.sites:
+            if not (ending := [rule for rule in site.rules if rule.ends is not None and rule.enabled]):
+                continue
+            zone = ZoneInfo(site.time_zone)
+            for rule in ending:
+                assert rule.ends is not None
+                if since < moment(rule.ends, zone, end=True) <= self._until:
+                    self._events.notice("rule_ended", site=site.name, key=rule.name)

@@ -52,10 +52,11 @@ from .cobrowsing import CoBrowsing
 from .conversations import Conversations
 from .decisions import Decisions
 from .desk_work import DeskWork
+from .exposing import ExposureWriter
 from .files import Files
 from .forgetting import Forgetter
 from .handing import Handing
-from .inviting import Inviting
+from .inviting import Inviting, RuleEnds
 from .limits import Limits, Rate
 from .mailing import Mailer
 from .offers import OfferDesk
@@ -272,7 +273,8 @@ class Service:
             *(self.sites, self.events, self.clock),
         )
         self.forgetter = Forgetter(self.ledger, self.visits, self.journal.path, self.events, self.clock)
-        self.inviting = Inviting(self.limits, self.events)
+        self.exposures = ExposureWriter(self.ledger.exposures, self.events)
+        self.inviting = Inviting(self.limits, self.visitors, self.exposures, self.events, self.clock)
         self.decisions = Decisions(
             self.visits,
             self.visitors,
@@ -390,6 +392,8 @@ class Service:
                 ("clew-signs", self.signs.run()),
                 ("clew-desk", self.desk_work.run()),
                 ("clew-notices", self._keep_notices()),
+                ("clew-exposures", self.exposures.run()),
+                ("clew-rule-ends", RuleEnds(self.sites, self.events, self.clock).run()),
                 ("clew-presence", self.provider_polling.run()),
             ]
         )
@@ -495,6 +499,7 @@ class Service:
         await self.tasks.stop()
         await self.write_notices()
         await self.click_writer.write()
+        await self.exposures.write()
         await self.close()
         self.events.emit("stopped", site="")
 

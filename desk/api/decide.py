@@ -17,7 +17,6 @@ from ...chat.providers import Event
 from ...referral.consent.decision import ASSUMED, ConsentState, of_request, recognised
 from ...referral.consent.message import PageMessage, read_message
 from ...referral.cookie import Known, new_visitor_id
-from ...referral.invites import Invited
 from ...referral.visitor import MessagesRead
 from ...service.decisions import Answer, Ask
 from ...service.facts import PageNow
@@ -184,7 +183,7 @@ async def events_endpoint(request: Request, at: RequestContext) -> Response:
             await at.service.visitors.remember(at.site, talker, [read], at.origin.client)
             await at.service.attention.visitor_saw(at.site, talker.visitor, body.message)
     elif known is not None and any(r.name == body.rule for r in at.site.settings.rules):
-        await at.service.visitors.remember(at.site, known, [Invited(body.rule, body.kind)], at.origin.client)
+        await at.service.inviting.told(at.site, known, body.rule, body.kind, at.origin.client)
         at.service.events.emit(
             "invite", site=at.site.name, visitor=known.visitor, rule=body.rule, what=body.kind
         )

@@ -19,6 +19,7 @@ from .desk_log import DeskLog
 from .endpoints import Endpoints
 from .engines import database_at
 from .exports import Exports
+from .exposures import Exposures
 from .files import Files
 from .forgetting import Forgetting
 from .history import Histories
@@ -71,6 +72,7 @@ class Ledger:
         self.files = Files(self.db)
         self.mails = Mails(self.db)
         self.callbacks = Callbacks(self.db)
+        self.exposures = Exposures(self.db)
         self.provider_talks = ProviderTalks(self.db)
         self.customers = Customers(self.db)
         self.lost = Lost(self.db)

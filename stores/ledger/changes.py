@@ -14,7 +14,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 from .connection import Connection
-from .schema import callbacks, decisions, epochs, offers, orders, payouts, postbacks
+from .schema import callbacks, decisions, epochs, exposures, offers, orders, payouts, postbacks
 from .schema import commission_entries as entries
 
 _BASE = "coalesce((SELECT max(base) FROM epochs), 0)"
@@ -41,7 +41,7 @@ async def go_on(tx: Connection) -> None:
     """In PostgreSQL, have changes from now on get higher numbers than those that are there, which may be
     those of another cluster."""
     highest = 0
-    for table in (orders, decisions, postbacks, entries, payouts, offers, callbacks):
+    for table in (orders, decisions, postbacks, entries, payouts, offers, callbacks, exposures):
         highest = max(highest, int(await tx.scalar(select(func.max(table.c.written))) or 0))
     base = int(await tx.scalar(text(f"SELECT {_BASE}")))
     current = base + int(await tx.scalar(text("SELECT txid_current()")))

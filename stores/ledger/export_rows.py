@@ -19,6 +19,7 @@ from .schema import (
     conversations,
     decisions,
     desk_log,
+    exposures,
     messages,
     offers,
     orders,
@@ -433,6 +434,26 @@ async def _callback_lines(_connection: Connection, rows: Sequence[Row[Any]]) -> 
     ]
 
 
+def _exposures(place: Place) -> Select[Any]:
+    own = exposures.c
+    row = (own.id.label("place"), own.written.label("number"), own.changed_at.label("at_time"))
+    return select(*own, *row).where(*_behind(own.written, own.id, place)).order_by(own.written, own.id)
+
+
+async def _exposure_lines(_connection: Connection, rows: Sequence[Row[Any]]) -> Lines:
+    times = ("eligible", "assigned", "rendered", "seen", "dismissed", "accepted", "changed")
+    return [
+        [
+            {
+                "exposure": row.place,
+                **{name: getattr(row, name) for name in ("site", "rule", "edition", "arm", "visitor")},
+                **{f"{name}_at": timestamp(getattr(row, f"{name}_at")) for name in times},
+            }
+        ]
+        for row in rows
+    ]
+
+
 _CREDITS = _decisions(decisions.c.order_version, decisions.c.policy, decisions.c.reason)
 _TOUCHES = _decisions(decisions.c.inputs, _O.visitor)
 KINDS: Final[Mapping[str, Kind]] = {
@@ -445,6 +466,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "payouts": Kind(_payouts, _payout_lines, payouts.c.site, payouts.c.made_at),
     "offers": Kind(_offers, _offer_lines, offers.c.site, offers.c.changed_at),
     "callbacks": Kind(_callbacks, _callback_lines, callbacks.c.site, callbacks.c.changed_at),
+    "exposures": Kind(_exposures, _exposure_lines, exposures.c.site, exposures.c.changed_at),
     "conversations": Kind(_messages, _message_lines, conversations.c.site, messages.c.at, id=messages.c.id),
     "talks": Kind(_talks, _talk_lines, desk_log.c.site, desk_log.c.at, everywhere=True),
 }

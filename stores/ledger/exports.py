@@ -52,6 +52,10 @@ COLUMNS: Final[Mapping[str, Sequence[str]]] = {
         *("callback", "site", "visitor", "phone", "topic", "language", "wished_at", "state", "calls"),
         *("agent", "order_id", "partner", "made_at", "changed_at"),
     ),
+    "exposures": (
+        *("exposure", "site", "rule", "edition", "arm", "visitor", "eligible_at", "assigned_at"),
+        *("rendered_at", "seen_at", "dismissed_at", "accepted_at", "changed_at"),
+    ),
     "conversations": (
         *("message", "conversation", "site", "visitor", "language", "author", "agent", "text", "kind"),
         *("extra", "at", "rating", "rating_text"),
@@ -75,6 +79,7 @@ NUMBERS: Final = frozenset(
         "sequence",
         "attempts",
         "callback",
+        "exposure",
         "calls",
         "last_status",
         "message",

@@ -30,6 +30,7 @@ from .schema import conversation_tags, provider_states
 from .schema import conversations as conversations_table
 from .schema import decisions as decisions_table
 from .schema import deliveries as deliveries_table
+from .schema import exposures as exposures_table
 from .schema import files as files_table
 from .schema import messages as messages_table
 from .schema import notices as notices_table
@@ -148,6 +149,7 @@ class Forgetting:
             found = found.plus(await through(_sightings, _S.site == person.site, _S.visitor == one))
             found = found.plus(await through(_orders, _O.site == person.site, _O.visitor == one))
             found = found.plus(await through(_decisions, _O.site == person.site, _D.visitor == one))
+            found = found.plus(await self._work(partial(_exposures, person, one, done), done))
             if not person.withdrawn:
                 found = found.plus(await self._talks(person.site, one, done))
                 found = found.plus(await self._work(partial(_offers, person, one, done), done))
@@ -471,6 +473,16 @@ async def _callbacks(person: Person, visitor: str, done: _Done, tx: Connection) 
         state = "dropped" if row.state in ("open", "missed") else row.state
         await tx.execute(update(callbacks_table).where(own.id == row.id).values(**bare, state=state))
     return Forgot({("callbacks", row.id) for row in rows})
+
+
+async def _exposures(person: Person, visitor: str, done: _Done, tx: Connection) -> Forgot:
+    """Delete in which experiments the person was."""
+    own = exposures_table.c
+    which = (own.site == person.site, own.visitor == visitor)
+    ids = [row.id for row in await tx.execute(select(own.id).where(*which))]
+    if ids and not done.dry:
+        await tx.execute(delete(exposures_table).where(own.id.in_(ids)))
+    return Forgot({("exposures", one) for one in ids})
 
 
 async def _offers(person: Person, visitor: str, done: _Done, tx: Connection) -> Forgot:

@@ -27,6 +27,7 @@ from .schema import (
     deliveries,
     desk_links,
     desk_log,
+    exposures,
     files,
     login_steps,
     messages,
@@ -184,6 +185,12 @@ async def _offers(tx: Connection, before: float) -> int:
     return len(ids)
 
 
+async def _exposures(tx: Connection, before: float) -> int:
+    ids = await _ids(tx, select(exposures.c.id).where(exposures.c.changed_at < before))
+    await tx.execute(delete(exposures).where(exposures.c.id.in_(ids)))
+    return len(ids)
+
+
 async def _notices(tx: Connection, before: float) -> int:
     ids = await _ids(tx, select(notices.c.id).where(notices.c.last_at < before))
     await tx.execute(delete(notices).where(notices.c.id.in_(ids)))
@@ -221,6 +228,7 @@ KINDS: Final[Mapping[str, Callable[[Connection, float], Awaitable[int]]]] = {
     "webhooks": _webhooks,
     "attempts": _attempts,
     "conversations": _conversations,
+    "exposures": _exposures,
     "notices": _notices,
     "sessions": _sessions,
     "audit": _audit,

@@ -679,6 +679,32 @@ desk_agents = Table(
     Column("left_at", Float),  # when its last desk was closed
 )
 
+# Visitors in experiments with rules' invites; see exposures.py.
+exposures = Table(
+    "exposures",
+    metadata,
+    Column("id", row_number(), primary_key=True),
+    Column("site", text_of(64), nullable=False),
+    Column("rule", text_of(64), nullable=False),  # empty: the hold-out of all rules
+    Column("edition", text_of(16), nullable=False),  # the version of what is compared
+    Column("visitor", text_of(40), nullable=False),
+    Column("arm", text_of(32), nullable=False),
+    # The first time of each step.
+    Column("eligible_at", Float, nullable=False),
+    Column("assigned_at", Float),
+    Column("rendered_at", Float),
+    Column("seen_at", Float),
+    Column("dismissed_at", Float),
+    Column("accepted_at", Float),
+    Column("changed_at", Float, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("written", BigInteger, nullable=False, server_default="0"),  # see `changes.py`
+    UniqueConstraint("site", "rule", "edition", "visitor"),
+    Index("ix_exposures_visitor", "site", "visitor"),
+    Index("ix_exposures_changed", "changed_at"),
+    Index("ix_exposures_written", "written", "id"),
+)
+
 # Whether the agents of a site are busy: of those whose agents ever were.
 load_gates = Table(
     "load_gates",

@@ -68,11 +68,11 @@ class Filled:
         self.now += 1
         await self.service.ordering.record(self.service.sites["shop"], seen, visitor=None)
 
-    async def talk(self, visitor: str, text: str) -> str:
-        """A visitor writes; returns the conversation's id."""
+    async def talk(self, visitor: str, text: str, rule: str | None = None) -> str:
+        """A visitor writes, by the invite of a rule if it is named; returns the conversation's id."""
         self.now += 1
         said = await self.service.ledger.conversations.add_visitor_message(
-            "shop", visitor, text, client_id=text, language="en", rule=None, now=self.now
+            "shop", visitor, text, client_id=text, language="en", rule=rule, now=self.now
         )
         return said.conversation.id
 

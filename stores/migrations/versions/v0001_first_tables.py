@@ -14,6 +14,7 @@ def upgrade() -> None:
     _files()
     _mails()
     _callbacks()
+    _exposures()
     _provider_states()
     _canned()
     _tags()
@@ -191,6 +192,33 @@ def _mails() -> None:
     op.create_index("ix_mails_conversation", "mails", ["conversation", "created_at"], unique=False)
     op.create_index("ix_mails_due", "mails", ["state", "next_at"], unique=False)
     op.create_index("ix_mails_sent", "mails", ["site", "state", "finished_at"], unique=False)
+
+
+def _exposures() -> None:
+    """Visitors in experiments with rules' invites."""
+    steps = ("assigned_at", "rendered_at", "seen_at", "dismissed_at", "accepted_at")
+    op.create_table(
+        "exposures",
+        sa.Column("id", row_number(), nullable=False),
+        sa.Column("site", text_of(64), nullable=False),
+        sa.Column("rule", text_of(64), nullable=False),
+        sa.Column("edition", text_of(16), nullable=False),
+        sa.Column("visitor", text_of(40), nullable=False),
+        sa.Column("arm", text_of(32), nullable=False),
+        sa.Column("eligible_at", sa.Float(), nullable=False),
+        *(sa.Column(name, sa.Float(), nullable=True) for name in steps),
+        sa.Column("changed_at", sa.Float(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("written", sa.BigInteger(), server_default="0", nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_exposures")),
+        sa.UniqueConstraint("site", "rule", "edition", "visitor", name=op.f("uq_exposures_site")),
+    )
+    for name, columns in (
+        ("visitor", ["site", "visitor"]),
+        ("changed", ["changed_at"]),
+        ("written", ["written", "id"]),
+    ):
+        op.create_index(f"ix_exposures_{name}", "exposures", columns, unique=False)
 
 
 def _callbacks() -> None:
@@ -1058,6 +1086,10 @@ _NUMBERING = {
         f"BEGIN {_NEXT.format('callbacks')}; END",
         f"CREATE TRIGGER callbacks_changed AFTER UPDATE OF version ON callbacks "
         f"BEGIN {_NEXT.format('callbacks')}; END",
+        f"CREATE TRIGGER exposures_added AFTER INSERT ON exposures WHEN NEW.written = 0 "
+        f"BEGIN {_NEXT.format('exposures')}; END",
+        f"CREATE TRIGGER exposures_changed AFTER UPDATE OF version ON exposures "
+        f"BEGIN {_NEXT.format('exposures')}; END",
     ),
     "postgresql": (
         """
@@ -1094,6 +1126,10 @@ _NUMBERING = {
         "CREATE TRIGGER callbacks_added BEFORE INSERT ON callbacks FOR EACH ROW WHEN (NEW.written = 0) "
         "EXECUTE FUNCTION clew_number()",
         "CREATE TRIGGER callbacks_changed BEFORE UPDATE OF version ON callbacks FOR EACH ROW "
+        "EXECUTE FUNCTION clew_number()",
+        "CREATE TRIGGER exposures_added BEFORE INSERT ON exposures FOR EACH ROW WHEN (NEW.written = 0) "
+        "EXECUTE FUNCTION clew_number()",
+        "CREATE TRIGGER exposures_changed BEFORE UPDATE OF version ON exposures FOR EACH ROW "
         "EXECUTE FUNCTION clew_number()",
     ),
 }

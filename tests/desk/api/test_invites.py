@@ -1,0 +1,230 @@
+"""What becomes of invites: the steps that are counted, from the answer of `decide` to the ledger."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import pytest_asyncio
+from clew.middleware.asgi.mount import ClewMiddleware
+from clew.service import exposing
+from clew.service.facts import AgentLoad
+from clew.service.inviting import RuleEnds
+from clew.settings.model import Settings
+from clew.stores.ledger.exposures import ArmCounts
+from starlette.applications import Starlette
+
+VARIANTS = [{"name": "one", "text": "One?"}, {"name": "two", "text": "Two?"}]
+
+
+class Shop:
+    """A shop with rules, by the whole mount."""
+
+    def __init__(self, folder: Path, **site: Any) -> None:
+        database = f"sqlite:{folder / 'clew.db'}"
+        settings = {"secret": "s" * 40, "store": database, "ledger": database}
+        site = {"name": "shop", "invites": {"holdout": 0}, **site}
+        self.clew = ClewMiddleware(Starlette(), Settings.model_validate({**settings, "sites": [site]}))
+        self.service = self.clew.service
+        self.views = 0
+
+    def browser(self) -> httpx2.AsyncClient:
+        transport = httpx2.ASGITransport(self.clew, client=("192.0.2.7", 1))
+        return httpx2.AsyncClient(transport=transport, base_url="https://shop.example/-/clew/")
+
+    async def ask(self, browser: httpx2.AsyncClient, view: str | None = None, **more: Any) -> dict[str, Any]:
+        """One page view, a new one if it is not named."""
+        self.views += 1
+        body = {"view": view or f"view-{self.views:06}", "url": "https://shop.example/", "title": "T", **more}
+        answer = await browser.post("decide", json=body)
+        assert answer.status_code == 200
+        found = answer.json()
+        assert isinstance(found, dict)
+        return found
+
+    async def told(self, browser: httpx2.AsyncClient, kind: str, rule: str = "r") -> None:
+        assert (await browser.post("events", json={"kind": kind, "rule": rule})).status_code == 204
+
+    async def counts(self) -> list[ArmCounts]:
+        await self.service.exposures.write()
+        return [*await self.service.ledger.exposures.count("shop", now=self.service.clock.now(), window=1.0)]
+
+    async def steps(self) -> dict[str, tuple[int, ...]]:
+        """By rule: eligible, assigned, rendered, seen, dismissed, accepted, over all arms."""
+        found: dict[str, tuple[int, ...]] = {}
+        for one in await self.counts():
+            own = (one.eligible, one.assigned, one.rendered, one.seen, one.dismissed, one.accepted)
+            found[one.rule] = tuple(map(sum, zip(found.get(one.rule, (0,) * 6), own, strict=True)))
+        return found
+
+
+@pytest_asyncio.fixture
+async def make(tmp_path: Path) -> AsyncIterator[Any]:
+    made: list[Shop] = []
+
+    async def make(rules: list[dict[str, Any]], **site: Any) -> Shop:
+        folder = tmp_path / str(len(made))
+        folder.mkdir()
+        rules = [{"name": "r", "action": "invite", **rule} for rule in rules]
+        made.append(Shop(folder, rules=rules, **site))
+        await made[-1].service.open()
+        made[-1].clew.startup.started = True
+        return made[-1]
+
+    yield make
+    for shop in made:
+        await shop.service.close()
+
+
+async def test_each_visitor_counts_once_at_each_step(make: Any) -> None:
+    shop = await make([{"variants": VARIANTS}])
+    async with shop.browser() as browser:
+        first = await shop.ask(browser, "view-first")
+        for _ in range(2):
+            await shop.ask(browser, "view-first")
+            await shop.told(browser, "seen")
+        assert await shop.steps() == {"r": (1, 1, 1, 1, 0, 0)}
+        assert (await shop.ask(browser))["invite"] == first["invite"]
+        await shop.told(browser, "seen")
+        await shop.told(browser, "dismissed")
+        await shop.told(browser, "dismissed")
+    assert await shop.steps() == {"r": (1, 1, 1, 1, 1, 0)}
+    (found,) = await shop.counts()
+    assert f"{found.arm.title()}?" == first["invite"]["text"]
+
+
+async def test_what_is_known_is_not_written_again(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that 600 decisions a second cost nearly nothing: a page that brings nothing new adds no row, and
+    changes no record a second time."""
+    shop = await make([{"no_invite": 99, "pages": 50}], invites={"holdout": 50, "pages": 50})
+    added: list[object] = []
+    monkeypatch.setattr(shop.service.exposures, "add", lambda *given: added.append(given))
+    async with shop.browser() as browser:
+        await shop.ask(browser)
+        await shop.ask(browser)
+        assert added
+        added.clear()
+        for _ in range(3):
+            await shop.ask(browser)
+    assert added == []
+
+
+async def test_the_hold_out_and_the_arm_without_an_invite_are_counted_at_the_same_moment(make: Any) -> None:
+    """Eligible are those whom the rule would have invited, and no others."""
+    shop = await make(
+        [{"no_invite": 50, "when": ["visit.pages >= 2"]}], invites={"holdout": 50, "days": 1, "pages": 9}
+    )
+    shown = 0
+    for number in range(60):
+        async with shop.browser() as browser:
+            assert (await shop.ask(browser))["action"] == "show"
+            if number % 2:
+                for _ in range(2):
+                    answer = await shop.ask(browser)
+                shown += answer["action"] == "invite"
+    counts = {(one.rule, one.arm): one for one in await shop.counts()}
+    held, invited = counts["", "holdout"], counts["", "invited"]
+    plain, without = counts["r", "invite"], counts["r", "no_invite"]
+    assert held.assigned + invited.assigned == 30
+    assert plain.assigned + without.assigned == invited.assigned
+    assert (plain.rendered, without.rendered, held.rendered) == (shown, 0, 0)
+    assert min(held.assigned, plain.assigned, without.assigned) > 0
+
+
+async def test_who_may_not_be_recognised_leaves_no_row(make: Any) -> None:
+    shop = await make([{"no_invite": 99}], invites={"holdout": 50}, consent={"mode": "ask"})
+    async with shop.browser() as browser:
+        answers = [await shop.ask(browser, consent={"state": "denied"}) for _ in range(3)]
+        await shop.told(browser, "seen")
+    # It gets the first text: a share by its id would be another one on each page.
+    assert {answer["action"] for answer in answers} == {"invite"}
+    assert await shop.counts() == []
+
+
+async def test_a_changed_text_begins_anew_and_the_old_rows_stay(make: Any) -> None:
+    shop = await make([{"text": "Before"}])
+    async with shop.browser() as browser:
+        await shop.ask(browser)
+        await shop.ask(browser)
+        settings = shop.service.settings.model_dump(mode="python")
+        settings["sites"][0]["rules"][0]["text"] = "After"
+        shop.service.sites.swap(Settings.model_validate(settings))
+        assert (await shop.ask(browser))["invite"]["text"] == "After"
+    assert [(one.rule, one.assigned, one.rendered) for one in await shop.counts()] == [
+        ("r", 1, 1),
+        ("r", 1, 1),
+    ]
+
+
+async def test_without_a_place_a_visitor_is_eligible_and_waits(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = await make([{}, {"name": "forced", "forced": True, "when": ["page.path == '/forced'"]}])
+    loads = [AgentLoad(desk=1, places=3, talks=3)]
+    monkeypatch.setattr(shop.service.agents, "of", lambda site, now: loads[0])
+    async with shop.browser() as browser:
+        await shop.ask(browser)
+        answer = await shop.ask(browser, "view-waits")
+        assert (answer["action"], answer["retry_after"]) == ("show", 60)
+        assert await shop.steps() == {"r": (1, 0, 0, 0, 0, 0)}
+        loads[0] = AgentLoad(desk=1, places=3, talks=2)
+        assert (await shop.ask(browser, "view-waits"))["action"] == "invite"
+        assert await shop.steps() == {"r": (1, 1, 1, 0, 0, 0)}
+
+
+async def test_invites_go_out_as_fast_as_agents_have_places(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = await make([{}], invites={"holdout": 0, "throttle": 4})
+    load = AgentLoad(desk=1, places=3, talks=1)
+    monkeypatch.setattr(shop.service.agents, "of", lambda site, now: load)
+    answers = []
+    for _ in range(20):
+        async with shop.browser() as browser:
+            answers.append(await shop.ask(browser))
+    actions = [answer["action"] for answer in answers]
+    # Two free places by four; a little more where this test is slow.
+    assert actions[:8] == ["invite"] * 8
+    assert 0 < actions.count("show") <= 12
+    waits = [answer["retry_after"] for answer in answers if answer["action"] == "show"]
+    assert all(0 < wait <= 60 for wait in waits)
+    assert {notice for _, notice, _ in shop.service.events._noted} >= {"invites_throttled"}
+
+
+async def test_a_ledger_that_does_not_take_them_loses_none_that_fit_and_says_so(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = await make([{}])
+    monkeypatch.setattr(exposing, "PENDING", 3)
+    writer, books = shop.service.exposures, shop.service.ledger.exposures
+
+    async def fails(rows: object) -> None:
+        raise OSError("away")
+
+    whole = books.write
+    monkeypatch.setattr(books, "write", fails)
+    for number in range(5):
+        writer.add("shop", "r", "1", f"v{number}", "a", {"eligible": 1.0, "assigned": 1.0})
+    writer.add("shop", "r", "1", "v0", "a", {"seen": 2.0})
+    await writer.write()
+    monkeypatch.setattr(books, "write", whole)
+    assert await shop.steps() == {"r": (3, 3, 0, 1, 0, 0)}
+    assert "exposures_dropped" in {notice for _, notice, _ in shop.service.events._noted}
+
+
+async def test_a_rule_that_ended_by_itself_is_reported_once(make: Any) -> None:
+    shop = await make(
+        [{"ends": "2026-12-31"}, {"name": "on", "ends": "2027-06-01"}], time_zone="Europe/Berlin"
+    )
+    now = [1_798_757_999.0]  # a second before the new year in Berlin
+    shop.service.clock.now = lambda: now[0]
+    ends = RuleEnds(shop.service.sites, shop.service.events, shop.service.clock)
+    ends.report()
+    assert shop.service.events._noted == {}
+    now[0] += 1
+    for _ in range(3):
+        ends.report()
+        now[0] += 60
+    assert [key for _, name, key in shop.service.events._noted if name == "rule_ended"] == ["r"]
+    assert [count for count, _ in shop.service.events._noted.values()] == [1]
