@@ -152,7 +152,7 @@ WARNINGS = frozenset(
         *("reload_socket_taken", "order_journalled", "order_waiting", "postback_failed"),
         *("report_given_up", "visits_down", "ledger_down"),
         *("webhook_refused", "webhook_unread", "webhook_state", "carrier_unknown"),
-        *("coupons_out", "invites_throttled", "exposures_dropped"),
+        *("coupons_out", "invites_throttled", "exposures_dropped", "rule_ended"),
         "presence_failed",
         *("event_refused", "endpoint_failing", "endpoint_disabled"),
     }

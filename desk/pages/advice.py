@@ -201,6 +201,19 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "Look at the scanner, or at `scan` in `[sites.files]`. No file was lost: senders were asked to try "
         "again.",
     ),
+    "invites_throttled": (
+        "Rules would invite more visitors than your agents have places for.",
+        "More agents, a smaller `share` of visitors, or fewer rules help; `throttle` in `[sites.invites]` says "
+        "how many invites there are for each place.",
+    ),
+    "rule_ended": (
+        "The rule {key} has ended by itself.",
+        "Look at what it came to. Remove it, or set a later `ends`.",
+    ),
+    "exposures_dropped": (
+        "The ledger was too slow or away, so that {rows} visitors are missing in the figures of rules.",
+        "Those of all arms are missing alike. See why the ledger was slow: `ready`, and its own log.",
+    ),
     "callbacks_full": (
         "The form for callbacks takes nobody more: {most} visitors wait for a call.",
         "Call them, or drop those that are none, under “Callbacks”. `waiting` in `[sites.callback]` says how "
