@@ -203,7 +203,7 @@ ADVICE: Mapping[str, tuple[str, str]] = {
     ),
     "invites_throttled": (
         "Rules would invite more visitors than your agents have places for.",
-        "More agents, a smaller `share` of visitors, or fewer rules help; `throttle` in `[sites.invites]` says "
+        "More agents, a smaller `share` of visitors, or fewer rules help. `throttle` in `[sites.invites]` is "
         "how many invites there are for each place.",
     ),
     "rule_ended": (
