@@ -1,6 +1,5 @@
 """What tests of several rooms start: a browser, a real shop, a partner's server."""
 
-import asyncio
 import gc
 import os
 import shutil
@@ -15,13 +14,13 @@ import pytest
 import pytest_asyncio
 from clew.middleware.asgi import startup
 from clew.stores.ledger import sqlite
-from clew.stores.ledger.engines import database_at
 from clew.stores.ledger.upgrade import upgrade
 from database_servers import Postgres, Redis
 from hypothesis import HealthCheck, settings
 from oscar_shops import OscarShop
 from playwright.async_api import Browser, BrowserContext, expect
 from quick_certificates import quick_certificates
+from quick_databases import Ledgers
 from quick_tables import quick_tables
 from receiver import Receiver
 
@@ -155,29 +154,26 @@ def own_server() -> Iterator[Postgres]:
 
 
 @pytest.fixture(scope="session")
-def empty_ledger(postgres: Postgres) -> str:
-    """The name of a database with the ledger's tables, to be copied."""
-    name = postgres.database()
+def ledgers(postgres: Postgres) -> Ledgers:
+    """Databases of that server with the ledger's tables."""
+    return Ledgers(postgres)
 
-    async def filled() -> None:
-        db = database_at(postgres.url(name))
-        await db.open()
-        await db.close()
 
-    asyncio.run(filled())
-    return name
+@pytest.fixture
+def postgres_ledger(ledgers: Ledgers) -> Iterator[str]:
+    """The address of an empty ledger in PostgreSQL."""
+    name = ledgers.lend()
+    yield ledgers.server.url(name)
+    ledgers.take_back(name)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def ledger_address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def ledger_address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The address of an empty ledger, on each engine in turn."""
     if request.param == "sqlite":
-        yield f"sqlite:{tmp_path / 'ledger.db'}"
-        return
-    server: Postgres = request.getfixturevalue("postgres")
-    name = server.database(request.getfixturevalue("empty_ledger"))
-    yield server.url(name)
-    server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        return f"sqlite:{tmp_path / 'ledger.db'}"
+    address: str = request.getfixturevalue("postgres_ledger")
+    return address
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -5,7 +5,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from clew.orders.model import OrderSeen
-from database_servers import Postgres
+from quick_databases import Ledgers
 from reporting import PARTNER, Shop, site
 
 ORDERS = 200
@@ -14,10 +14,11 @@ _READ = "SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0))::bigint FROM pg_s
 
 
 async def test_an_order_on_postgresql_reads_as_much_of_a_new_ledger_as_of_a_full_one(
-    postgres: Postgres, empty_ledger: str, tmp_path: Path
+    ledgers: Ledgers, tmp_path: Path
 ) -> None:
     # The server has no statistics of new tables, and a connection keeps the plans that it made for them.
-    name = await asyncio.to_thread(postgres.database, empty_ledger)
+    postgres = ledgers.server
+    name = await asyncio.to_thread(postgres.database, ledgers.template)
     sending = PARTNER | {"postback": "http://127.0.0.1:9/p?c={click_id}"}
     shop = Shop(tmp_path, site(partners=[sending], hold={"amounts": False}), postgres.url(name))
     await shop.service.open()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from database_servers import Postgres, Server, lives, until
+from quick_databases import Ledgers
 
 ROOT = Path(__file__).parents[2]
 PLACES = (ROOT / "tests" / "support", ROOT / "examples")
@@ -65,3 +66,36 @@ def test_a_removed_server_leaves_nothing_behind() -> None:
         assert process is not None
         every = [process.pid, *process.children()]
     assert not any(map(lives, every))
+
+
+WRITE = "INSERT INTO canned (site, agent, shortcut, texts, changed_at) VALUES ('shop', '', 'hi', '{}', 1)"
+
+
+def test_a_database_that_is_lent_again_is_empty_and_counts_from_one(ledgers: Ledgers) -> None:
+    name = ledgers.lend()
+    for _ in range(2):
+        ledgers.server.execute(WRITE, name)
+        assert ledgers.server.execute("SELECT id FROM canned", name) == [(1,)]
+        ledgers.take_back(name)
+        assert ledgers.lend() == name
+        assert ledgers.server.execute("SELECT id FROM canned", name) == []
+    ledgers.take_back(name)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DROP TABLE canned",
+        "ALTER TABLE canned DROP texts",
+        "ANALYZE",
+        "UPDATE alembic_version SET version_num = '9'",
+    ],
+)
+def test_a_database_that_is_not_as_the_migration_left_it_is_not_lent_again(
+    ledgers: Ledgers, change: str
+) -> None:
+    name = ledgers.lend()
+    for statement in (WRITE, change):
+        ledgers.server.execute(statement, name)
+    ledgers.take_back(name)
+    assert ledgers.server.execute(f"SELECT 1 FROM pg_database WHERE datname = '{name}'") == []

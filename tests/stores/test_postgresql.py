@@ -42,9 +42,8 @@ NOW = 1763860000.0
 
 
 @pytest.fixture
-async def address(postgres: Postgres, empty_ledger: str) -> str:
-    name = await asyncio.to_thread(postgres.database, empty_ledger)
-    return postgres.url(name)
+def address(postgres_ledger: str) -> str:
+    return postgres_ledger
 
 
 @pytest.fixture
