@@ -27,6 +27,11 @@ SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid()
 """
 _COUNT_AGAIN = "SELECT setval(seqrelid, seqstart, false) FROM pg_sequence"
+_UNKNOWN = "SELECT min(reltuples) FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"
+# As of tables that were never looked at.
+_FORGET_SIZES = (
+    "UPDATE pg_class SET reltuples = $1, relpages = 0, relallvisible = 0 WHERE oid = ANY($2::regclass[])"
+)
 
 
 async def _shape(connection: asyncpg.Connection) -> list[Any]:
@@ -50,6 +55,7 @@ class Ledgers:
         try:
             tables = await connection.fetch(_TABLES)
             self._kept = [name for name, size in tables if size]
+            self._unknown = await connection.fetchval(_UNKNOWN)
             self._as_made = await _shape(connection), await self._rows(connection)
         finally:
             await connection.close()
@@ -83,6 +89,11 @@ class Ledgers:
             # Foreign keys are triggers, which such a session has none of.
             deletions = "".join(f"DELETE FROM {name};" for name in used)
             await connection.execute(f"SET session_replication_role = replica; {deletions} {_COUNT_AGAIN}")
-            return True
+            if used:
+                # Without the places of the old rows, which new ones would fill in another order.
+                await connection.execute(f"VACUUM (INDEX_CLEANUP ON, TRUNCATE ON) {', '.join(used)}")
+                await connection.execute(_FORGET_SIZES, self._unknown, used)
+            tables = await connection.fetch(_TABLES)
+            return all(name in self._kept or not size for name, size in tables)
         finally:
             await connection.close()
