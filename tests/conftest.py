@@ -56,6 +56,13 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def nothing_is_looked_at_twice() -> None:
+    """The same for what the files before this one left: their modules, their caches."""
+    gc.collect()
+    gc.freeze()
+
+
 # What takes a browser, a shop of its own, mitmproxy, or programs that start for each test: `-m "not slow"`
 # leaves it out.
 SLOW_FIXTURES = frozenset({"chromium", "context", "prepared_oscar"})
