@@ -1,6 +1,14 @@
-"""`python -m clew`: the same as the command `clew`."""
+"""The command `clew`, also as `python -m clew`."""
 
-from .cli import main
+import gc
+
+# What is imported stays to the end. To look for garbage in it, again and again, takes half of a start.
+gc.disable()
+try:
+    from .cli import main
+finally:
+    gc.freeze()
+    gc.enable()
 
 if __name__ == "__main__":
     main()

@@ -267,9 +267,17 @@ def test_other_chats_and_networks_tags_are_named(file: Path) -> None:
     assert '# network = "awin"' in file.read_text()
 
 
-def test_the_server_does_not_load_beautifulsoup() -> None:
-    code = "import clew.cli, clew.middleware.serve.server, sys; sys.exit('bs4' in sys.modules)"
+def test_the_server_loads_neither_beautifulsoup_nor_an_editor() -> None:
+    code = "import clew.cli, clew.middleware.serve.server, sys; sys.exit(bool({others} & set(sys.modules)))"
+    code = code.format(others={"bs4", "prompt_toolkit"})
     assert subprocess.run([sys.executable, "-c", code], cwd="/").returncode == 0
+
+
+def test_a_start_looks_for_no_garbage_in_what_it_imports() -> None:
+    """To look takes as long as the imports themselves."""
+    code = "import clew.__main__, gc; print(gc.get_stats()[2]['collections'], gc.isenabled())"
+    done = subprocess.run([sys.executable, "-c", code], cwd="/", capture_output=True, text=True, check=True)
+    assert done.stdout == "0 True\n"
 
 
 def test_another_host_name_used_by_the_shop_is_reported_and_can_be_used(file: Path) -> None:
