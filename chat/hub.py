@@ -18,6 +18,11 @@ LISTENERS = 10_000
 GIVEN = 100
 """Signs, and news, that a busy stream has waiting at most."""
 
+TOGETHER, PAUSE = 20, 0.01
+"""Streams that are woken at once where there may be thousands, and seconds until the next ones are."""
+TOLD = 4096
+"""Messages of which it is known that they were told."""
+
 
 class HubFullError(Exception):
     """The process, or this topic, has the maximum number of open streams."""
@@ -69,7 +74,8 @@ class Listener:
 
     def __init__(self, topics: Iterable[str] = ()) -> None:
         self.topics = set(topics)
-        self._event = asyncio.Event()
+        self._is_woken = False
+        self._waiter: asyncio.Future[None] | None = None
         self._woken: set[str] = set()
         self._given: dict[tuple[str, str], Sign] = {}
         self._news: list[News] = []
@@ -81,22 +87,33 @@ class Listener:
 
     async def wait(self, timeout: float) -> bool:  # noqa: ASYNC109 - a time-out is an answer here
         """Wait for a notification, at most `timeout` seconds. Returns whether there was one."""
-        try:
-            async with asyncio.timeout(timeout):
-                await self._event.wait()
-        except TimeoutError:
-            return False
-        self._event.clear()
-        return True
+        if not self._is_woken:
+            loop = asyncio.get_running_loop()
+            self._waiter = waiter = loop.create_future()
+            late = loop.call_later(timeout, _end, waiter)
+            try:
+                await waiter
+            finally:
+                late.cancel()
+                self._waiter = None
+        woken, self._is_woken = self._is_woken, False
+        return woken
+
+    def _wake(self) -> None:
+        self._is_woken = True
+        if self._waiter is not None:
+            _end(self._waiter)
 
     def wake(self, topic: str) -> None:
         """End the wait, because of a topic."""
+        if topic in self._woken:
+            return  # since the stream has looked last
         self._woken.add(topic)
         if topic in self.later and asyncio.get_running_loop().time() < self.later_at:
             if self.look_at <= self.later_at:
                 return
             self.look_at = self.later_at
-        self._event.set()
+        self._wake()
 
     def taken(self) -> set[str]:
         """The topics of which there were notifications since the last call."""
@@ -109,7 +126,7 @@ class Listener:
             self._woken.add(topic)
         else:
             self._news.append(news)
-        self._event.set()
+        self._wake()
 
     def told(self) -> Sequence[News]:
         """The messages that were told since the last call."""
@@ -120,7 +137,7 @@ class Listener:
         """End the wait, because of a sign, which takes the place of an older one of its kind."""
         if sign.place in self._given or len(self._given) < GIVEN:
             self._given[sign.place] = sign
-        self._event.set()
+        self._wake()
 
     def given(self) -> Iterable[Sign]:
         """The signs that were given since the last call."""
@@ -131,7 +148,12 @@ class Listener:
         """End the wait, and let the stream end."""
         self.stopped = True
         self.closing = self.closing or closing
-        self._event.set()
+        self._wake()
+
+
+def _end(waiter: "asyncio.Future[None]") -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 class Hub:
@@ -143,6 +165,7 @@ class Hub:
         self._has_site = has_site
         self._count = 0
         self._topics: dict[str, set[Listener]] = {}
+        self._told: dict[int, None] = {}
         self.closed = False
 
     def __len__(self) -> int:
@@ -154,8 +177,21 @@ class Hub:
         for listener in self._topics.get(topic, ()):
             listener.wake(topic)
 
+    async def notify_slowly(self, topic: str) -> None:
+        """The same for thousands, in turn, so that who has a message to send needs not wait for them."""
+        for place, listener in enumerate(list(self._topics.get(topic, ()))):
+            listener.wake(topic)
+            if place % TOGETHER == TOGETHER - 1:
+                await asyncio.sleep(PAUSE)
+
     def tell(self, news: News) -> None:
-        """Tell the streams of its visitor, and of the desks that show its conversation, of a message."""
+        """Tell the streams of its visitor, and of the desks that show its conversation, of a message; once,
+        whether this process has written it or found it in the ledger: who listens later reads that."""
+        if news.message.id in self._told:
+            return
+        self._told[news.message.id] = None
+        if len(self._told) > TOLD:
+            del self._told[next(iter(self._told))]
         for topic in (visitor_topic(news.site, news.visitor), talk_topic(news.site, news.conversation)):
             for listener in self._topics.get(topic, ()):
                 listener.tell(topic, news)

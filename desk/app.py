@@ -100,6 +100,8 @@ def desk_app() -> DeskApp:
     app = DeskApp(
         routes=ruled(
             [
+                # What is asked most often is looked at first.
+                *messages.routes,
                 *health.routes,
                 *scripts.routes,
                 *decide.routes,
@@ -107,7 +109,6 @@ def desk_app() -> DeskApp:
                 *openapi.routes,
                 *hooks.routes,
                 *orderpage.routes,
-                *messages.routes,
                 *files.routes,
                 *desk_files.routes,
                 *own_talk.routes,

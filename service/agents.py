@@ -40,8 +40,8 @@ class AgentLoads:
         self._sites = sites
         self._seen: Mapping[str | None, Sequence[Present]] | None = None
         self._told: Mapping[str, tuple[object, ...]] = {}
-        # Called with the sites of which visitors are to hear that agents have come or gone.
-        self.on_change: list[Callable[[str], None]] = []
+        # Called with the sites at which agents have come or gone, and whether visitors can tell.
+        self.on_change: list[Callable[[str, bool], None]] = []
         self._active: Mapping[str, Active] = {}
         self._of_agent: Mapping[str, int] = {}
         self._elsewhere: Mapping[str, int] = {}
@@ -139,21 +139,23 @@ class AgentLoads:
         return [one for one in (*seen.get(None, ()), *seen.get(site, ())) if one.seen_at > since]
 
     def tell(self, sites: Iterable[str], now: float) -> None:
-        """Call `on_change` for those of the sites at which who is there has changed since the last time."""
+        """Call `on_change` for those of the sites at which who is there has changed since the last time.
+        Visitors cannot tell where somebody takes conversations as before: see `is_here`."""
         told = {site: self._stamp(site, now) for site in sites}
-        changed = [site for site, stamp in told.items() if self._told.get(site, stamp) != stamp]
-        self._told = told
-        for site in changed:
-            for call in self.on_change:
-                call(site)
+        before, self._told = self._told, told
+        for site, stamp in told.items():
+            if (earlier := before.get(site, stamp)) != stamp:
+                for call in self.on_change:
+                    call(site, not (stamp[0] and earlier[0]))
 
     def stamp(self, site: str, now: float) -> Sequence[object]:
         """Plain data that differs whenever who is there does, or the gate."""
         return *self._stamp(site, now), self._gates.get(site, _FIRST).flips
 
     def _stamp(self, site: str, now: float) -> tuple[object, ...]:
+        load = self.of(site, now)
         here = sorted((one.name, one.presence) for one in self._here(site, now))
-        return self._elsewhere.get(site), *here
+        return load is not None and load.online > 0, self._elsewhere.get(site), *here
 
     async def judge(self, now: float) -> Sequence[Flip]:
         """Close and open the gates where the load says so; those that this process has changed. The ledger

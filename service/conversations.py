@@ -113,13 +113,17 @@ class Conversations:
         said: VisitorMessage,
         client: str | None,
         extra: Extra | None = None,
+        *,
+        stored: Visitor | None = None,
     ) -> Added:
-        """Add a visitor's message. Raises MessageError, BlockedError and LimitedError."""
+        """Add a visitor's message. `stored` is the visitor's record, if it was read already. Raises
+        MessageError, BlockedError and LimitedError."""
         written = plain_text(said.text, site.settings.chat.message_length)
         rate = Rate(site.settings.chat.messages_per_minute, 60)
         own = Own("visitor", f"{site.name}/{known.visitor}", rate)
         self._limits.take("messages", site.name, client, own=own)
         self._limits.take("text", site.name, client, cost=len(written))
+        stored = await self._remembered(site, known, client, stored)
         # A page that was loaded before the rules changed may name a removed rule.
         rule = next((one for one in site.settings.rules if one.name == said.rule), None)
         added = await self._books.add_visitor_message(
@@ -131,13 +135,13 @@ class Conversations:
             rule=rule.name if rule is not None else None,
             department=rule.department if rule is not None else None,
             now=self._clock.now(),
-            sender=await self.sender(site, known, client),
+            sender=self._sender(stored, client),
             extra=extra,
             opening=lambda: self._limits.take("conversations", site.name, client),
             refuse=_refuse,
             invite=_invited(site, known, said),
         )
-        await self._added(added)
+        await self._added(added, stored)
         return added
 
     async def blocked_until(self, site: str, visitor: str, client: str | None) -> float | None:
@@ -153,16 +157,26 @@ class Conversations:
 
     async def sender(self, site: SiteRuntime, known: Known, client: str | None) -> Sender:
         """The sender for the inbox. From the first message on, the visitor is stored, and kept for longer."""
-        mark, now = self.client_mark(client), self._clock.now()
-        visitor = None
+        return self._sender(await self._remembered(site, known, client), client)
+
+    async def _remembered(
+        self, site: SiteRuntime, known: Known, client: str | None, visitor: Visitor | None = None
+    ) -> Visitor | None:
+        """The record of a visitor who writes; None if there is none."""
+        now = self._clock.now()
         try:
-            visitor = await self._visits.get(site.name, known.visitor)
+            if visitor is None:
+                visitor = await self._visits.get(site.name, known.visitor)
             if visitor is None or now - visitor.talked_at > TALK_NOTED:
                 visitor = await self._visitors.remember(site, known, [Talked(now)], client)
         except LimitedError:
             pass
         except Exception as error:
             self._events.failed(error, site=site.name, where="messages")
+        return visitor
+
+    def _sender(self, visitor: Visitor | None, client: str | None) -> Sender:
+        mark = self.client_mark(client)
         return Sender(client=mark) if visitor is None else Sender(partner_of(visitor), page_of(visitor), mark)
 
     def client_mark(self, client: str | None) -> str | None:
@@ -251,15 +265,20 @@ class Conversations:
 
     # -- for both
 
-    async def _added(self, added: Added) -> None:
-        # Also for a repeat: the first attempt may have been interrupted before this.
+    async def _added(self, added: Added, stored: Visitor | None = None) -> None:
         conversation, message = added.conversation, added.message
+        if added.created:
+            self._tell_added(added)
+            if message.author == "visitor" and not added.opened and _says_so(stored):
+                return  # that there is one more message, the watch notes soon
+        # Also for a repeat: the first attempt may have been interrupted before this.
         # The visitor has read nothing of what comes after its own message.
         talk = Talk(message.id, True) if added.created and message.author == "visitor" else None
-        await self._talks.note(conversation.site, conversation.visitor, talk)
-        if not added.created:
-            return
-        found = conversation
+        await self._talks.note(conversation.site, conversation.visitor, talk, stored)
+
+    def _tell_added(self, added: Added) -> None:
+        found = conversation = added.conversation
+        message = added.message
         self._hub.tell(News(found.site, found.visitor, found.id, message, added.previous))
         if added.opened:
             self._notify(conversation, "open")
@@ -293,6 +312,11 @@ class Conversations:
             state=state,
             rule=found.rule,
         )
+
+
+def _says_so(stored: Visitor | None) -> bool:
+    """Whether a visitor's record tells of an open conversation without an answer that was not read."""
+    return stored is not None and stored.talk is not None and stored.talk.open and not stored.talk.answers
 
 
 def _refuse(until: float) -> None:

@@ -100,8 +100,9 @@ class DeskWork:
         if done.since is not None and now - done.since > LATE_SECONDS:
             self._events.notice("talk_waits", site=site, key=found.chat.assignment, waiting=done.left)
 
-    def _people_changed(self, site: str) -> None:
-        self._hub.notify(presence_topic(site))
+    def _people_changed(self, site: str, is_seen: bool) -> None:
+        if is_seen:
+            self._later(self._hub.notify_slowly(presence_topic(site)))
         self.soon(site)
 
     async def run(self) -> None:

@@ -8,7 +8,7 @@ from ..postbacks.model import STUCK
 from ..referral.visitor import Visitor
 from .ledger.books import Ledger
 from .ledger.tail import Tail
-from .talks import Talks
+from .talks import Talks, Written
 from .visits import Visits, VisitsError
 
 LOOK_SECONDS = 1.0
@@ -64,7 +64,7 @@ class Watch:
         self._missed = True  # streams may have missed a change
         self._glanced = False  # since the last look
         # Whose records may not tell yet of these messages, and the message after which that is so.
-        self._fresh: dict[tuple[str, str], int] = {}
+        self._fresh: dict[tuple[str, str], Written] = {}
         self._fresh_after = 0
         self._versions: dict[str, tuple[object, ...]] = {}
         self._marks: dict[tuple[str, str], list[object]] = {}
@@ -174,7 +174,8 @@ class Watch:
                 is_at_end = self._tail.is_at_end
                 for one in written:
                     if one.visitor:  # else it is in another company's chat, and nobody knows whose it is
-                        self._fresh[one.site, one.visitor] = one.message.id
+                        whose = one.site, one.visitor
+                        self._fresh[whose] = Written.after(self._fresh.get(whose), one)
                     if notify:
                         self._hub.tell(one)
 
@@ -216,8 +217,9 @@ class Watch:
                 self._unnoted = min(self._unnoted, self._fresh_after)
             return
         try:
-            for (site, visitor), message in fresh.items():
-                await self._talks.bring_up_to(message, site, visitor)
+            for (site, visitor), written in fresh.items():
+                await self._talks.bring_up_to(written, site, visitor)
+                await asyncio.sleep(0)  # SQLite answers at once, and there may be hundreds
         except VisitsError as error:
             self._unnoted = self._fresh_after
             self._failed(error)

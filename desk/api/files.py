@@ -38,7 +38,7 @@ class FileQuery(BaseModel):
 async def _send(request: Request, at: RequestContext) -> Response:
     require_same_origin(request)
     require_type(request, "application/octet-stream")
-    known, cookie = await writer(request, at)
+    known, cookie, _ = await writer(request, at)
     query = _query(request)
     name = spelled_name(request.headers.get("x-clew-name", ""))
     said = VisitorMessage("", query.client_id, query.language, query.rule)

@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute, Route
 from ...chat.hub import Listener, network_topic, presence_topic, visitor_topic
 from ...chat.model import Conversation, Message
 from ...referral.cookie import Known, new_visitor_id
+from ...referral.visitor import Visitor
 from ...service.attention import PREVIEW_LENGTH
 from ...service.conversations import MessageError, VisitorMessage
 from ...settings.model import Language
@@ -52,28 +53,32 @@ def known_writer(request: Request, at: RequestContext) -> Known:
     return known
 
 
-async def writer(request: Request, at: RequestContext) -> tuple[Known, dict[str, str]]:
-    """Who writes, and the header that sets a cookie. A visitor who is not recognised without its consent gets
-    one when it writes: its conversation cannot do without (ePrivacy Directive, Art. 5(3)), so it needs none.
-    It holds nothing but the visitor's id, and is gone when the browser is closed. One who asked to be
-    forgotten gets another id."""
+async def writer(request: Request, at: RequestContext) -> tuple[Known, dict[str, str], Visitor | None]:
+    """Who writes, the header that sets a cookie, and the visitor's record. A visitor who is not recognised
+    without its consent gets a cookie when it writes: its conversation cannot do without (ePrivacy Directive,
+    Art. 5(3)), so it needs none. It holds nothing but the visitor's id, and is gone when the browser is
+    closed. One who asked to be forgotten gets another id."""
     known, asks = cookie_visitor(request.scope, at), at.site.consent.asks
     if known is None and not asks:
         known = known_writer(request, at)
-    if known is not None and not await at.service.visitors.is_forgotten(at.site, known.visitor):
-        return known, {}
+    if known is not None:
+        stored = await at.service.visitors.find(at.site.name, known.visitor, "messages")
+        if stored is None or not stored.forgotten:
+            return known, {}, stored
     known = Known(new_visitor_id(), (), int(at.service.clock.now()))
     cookie = at.site.cookie.set_cookie(known, at.origin.scheme == "https", at.origin.host, session=asks)
-    return known, {"Set-Cookie": cookie.decode("ascii")}
+    return known, {"Set-Cookie": cookie.decode("ascii")}, None
 
 
 @api
 async def _send(request: Request, at: RequestContext) -> Response:
-    known, cookie = await writer(request, at)
+    known, cookie, stored = await writer(request, at)
     body = await json_body(request, MessageBody)
     message = VisitorMessage(body.text, body.client_id, body.language, body.rule)
     try:
-        added = await at.service.conversations.visitor_says(at.site, known, message, at.origin.client)
+        added = await at.service.conversations.visitor_says(
+            at.site, known, message, at.origin.client, stored=stored
+        )
     except MessageError as error:
         raise Refused(422, f"text: {error}") from None
     data = {"id": added.message.id, "at": added.message.at}

@@ -5,7 +5,7 @@ numbers and nobody has taken are one line, and can be closed together.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
@@ -22,7 +22,7 @@ from ..context import RequestContext
 from .auth import AgentContext, agent_pairs, see_other, signed_in
 from .live import OWN_TALKS, page_mark
 from .needs import elsewhere, needs
-from .render import headers, page
+from .render import desk_path, headers, page
 
 HUES = 8
 PAGES = 1000
@@ -58,6 +58,10 @@ class OwnTalk:
     visitor: str
     hue: int
     unread: int
+
+
+Draw = Callable[[Line], str]
+"""The template's macro for a line."""
 
 
 def short_name(visitor: str) -> str:
@@ -96,6 +100,10 @@ async def _lines(at: RequestContext, entries: Sequence[Entry]) -> list[Line]:
     ]
 
 
+def _drawn(draw: Draw, line: Line) -> str:
+    return draw(line)
+
+
 async def common(context: AgentContext, number: int = 0, client: str | None = None) -> dict[str, Any]:
     """What every page of the desk shows: the agent and the inbox, the page `number` of it, or the untaken
     conversations of one client network."""
@@ -109,6 +117,7 @@ async def common(context: AgentContext, number: int = 0, client: str | None = No
         "csrf": context.session.csrf,
         "elsewhere": await elsewhere(context),
         "own_talks": await own_talks(context),
+        "drawn": _drawn,
         **await _listed(at, number, client),
     }
 
@@ -139,6 +148,7 @@ async def _listed(at: RequestContext, number: int, client: str | None) -> Mappin
         "waiting": waiting,
         "number": number,
         "client": client,
+        "alike": {},
         "more": client is None and listed > (number + 1) * INBOX_OPEN,
     }
 
@@ -146,14 +156,26 @@ async def _listed(at: RequestContext, number: int, client: str | None) -> Mappin
 @signed_in
 async def lines(request: Request, context: AgentContext) -> Response:
     """The inbox alone, as a page whose script merges it into the one it shows: `?current=` is the
-    conversation there. In a busy hour each desk asks for it every second: they share what is read for it."""
+    conversation there. In a busy hour each desk asks for it every second: they share what is read for it, and
+    the lines that look the same for all of them."""
     at, current = context.at, request.query_params.get("current", "")[:64] or None
     place = _place(request)
     own: dict[str, Any] = {"agent": context.session.agent, "csrf": context.session.csrf}
     own["elsewhere"] = await elsewhere(context)
     own["own_talks"] = await own_talks(context)
     listed = await at.service.inboxes.of((at.site.name, *place), lambda: _listed(at, *place))
-    return page(request, "lines.html", current=current, **own, **listed)
+    look = desk_path(request), current is None
+
+    def drawn(draw: Draw, line: Line) -> str:
+        it, last, agent = line.entry.conversation, line.entry.last, own["agent"]
+        if it.id == current or it.agent == agent or (last is not None and last.agent == agent):
+            return draw(line)
+        alike: dict[str, str] = listed["alike"].setdefault(look, {})
+        if it.id not in alike:
+            alike[it.id] = draw(line)
+        return alike[it.id]
+
+    return page(request, "lines.html", current=current, drawn=drawn, **own, **listed)
 
 
 def sites(request: Request, context: AgentContext) -> Response:

@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from functools import lru_cache
 from typing import Any
 
 from starlette.requests import Request
@@ -68,6 +69,12 @@ def _stamp(parts: Sequence[object], size: int = 6) -> str:
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=size).hexdigest()
 
 
+@lru_cache(4096)
+def _short(conversation: str) -> str:
+    """What stands for a conversation in a mark."""
+    return _stamp([conversation], 4)
+
+
 class Told:
     """Up to where the messages of conversations were told: of each to `after`, of some to a later one. The
     messages of one conversation are written in the order of their ids, those of several may not be."""
@@ -89,11 +96,11 @@ class Told:
 
     def has(self, conversation: str, message: int) -> bool:
         """Whether a message was told."""
-        return message <= max(self.after, self._later.get(_stamp([conversation], 4), 0))
+        return message <= max(self.after, self._later.get(_short(conversation), 0))
 
     def tell(self, conversation: str, message: int) -> None:
         """A message is told, and all before it in its conversation."""
-        self._later[_stamp([conversation], 4)] = message
+        self._later[_short(conversation)] = message
 
     def all_to(self, message: int) -> None:
         """All messages up to this one were told."""

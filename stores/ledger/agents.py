@@ -10,11 +10,12 @@ from typing import Any, Literal, NamedTuple, ParamSpec, TypeVar, get_args
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Float, and_, bindparam, delete, func, insert, or_, select, update
 
 from .connection import Connection, executing
 from .database import Database, Work
 from .desk_agents import begin_shift, write
+from .prepared import Prepared
 from .roles import ALL_SITES, Role, Roles, first_role, has_role, role_at, roles_of, suffices, write_roles
 from .schema import (
     agent_roles,
@@ -46,6 +47,35 @@ HASHES_WAITING = 40
 
 
 _C = desk_links.c
+_S = agent_sessions.c
+_SESSION = Prepared(
+    select(agents.c.name, _S.csrf, _S.expires_at, agents.c.seen_at, _S.seen_at)
+    .add_columns(agent_roles.c.site, agent_roles.c.role, second_factors.c.confirmed_at)
+    .add_columns(desk_agents.c.presence, agents.c.prefs)
+    .join(agents, agents.c.name == _S.agent)
+    .join(agent_roles, agent_roles.c.agent == _S.agent)
+    .outerjoin(second_factors, second_factors.c.agent == _S.agent)
+    .outerjoin(desk_agents, desk_agents.c.agent == _S.agent)
+    .where(
+        _S.token == bindparam("token"),
+        _S.expires_at > bindparam("now"),
+        _S.site.is_not_distinct_from(bindparam("site", type_=_S.site.type)),
+        _S.host == bindparam("host"),
+        agents.c.active,
+        agents.c.partner.is_(None),
+    )
+)
+_PRESENT = Prepared(
+    select(agents.c.name, agent_roles.c.site, agents.c.seen_at)
+    .add_columns(desk_agents.c.presence, desk_agents.c.capacity)
+    .join(agent_roles, agent_roles.c.agent == agents.c.name)
+    .outerjoin(desk_agents, desk_agents.c.agent == agents.c.name)
+    .where(
+        agents.c.active,
+        agents.c.seen_at > bindparam("after", type_=Float),
+        agents.c.seen_at < bindparam("before", type_=Float),
+    )
+)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -407,27 +437,9 @@ class Agents:
     async def session(self, token: str, place: Place, now: float, site: str | None = None) -> Session | None:
         """The session of a token that is valid now and was opened at this very place, of an active agent;
         else None. With a `site`, the agent has to be one of it."""
-        own = agent_sessions.c
         digest = digest_of(token)
-        valid = (
-            select(agents.c.name, own.csrf, own.expires_at, agents.c.seen_at, own.seen_at)
-            .add_columns(agent_roles.c.site, agent_roles.c.role, second_factors.c.confirmed_at)
-            .add_columns(desk_agents.c.presence, agents.c.prefs)
-            .join(agents, agents.c.name == own.agent)
-            .join(agent_roles, agent_roles.c.agent == own.agent)
-            .outerjoin(second_factors, second_factors.c.agent == own.agent)
-            .outerjoin(desk_agents, desk_agents.c.agent == own.agent)
-            .where(
-                own.token == digest,
-                own.expires_at > now,
-                own.site.is_not_distinct_from(place.site),
-                own.host == place.host,
-                agents.c.active,
-                agents.c.partner.is_(None),
-            )
-        )
-        async with self._db.read() as connection:
-            rows = (await connection.execute(valid)).all()
+        given = {"token": digest, "now": now, "site": place.site, "host": place.host}
+        rows = (await self._db.query(executing(_SESSION, given), quick=True)).all()
         roles: Roles = {row[5]: row[6] for row in rows}
         at = site or place.site
         if not roles or (at is not None and role_at(roles, at) is None):
@@ -505,12 +517,8 @@ class Agents:
 
     async def present(self, now: float) -> Sequence[Present]:
         """Who was seen in the last 30 seconds: a line for each site (None: all) of each agent."""
-        query = select(agents.c.name, agent_roles.c.site, agents.c.seen_at)
-        query = query.add_columns(desk_agents.c.presence, desk_agents.c.capacity)
-        query = query.join(agent_roles, agent_roles.c.agent == agents.c.name)
-        query = query.outerjoin(desk_agents, desk_agents.c.agent == agents.c.name).where(present_now(now))
-        async with self._db.read() as connection:
-            rows = (await connection.execute(query)).all()
+        given = {"after": now - ONLINE_SECONDS, "before": now + ONLINE_SECONDS}
+        rows = (await self._db.query(executing(_PRESENT, given))).all()
         everywhere = {row.name for row in rows if row.site == ALL_SITES}
         return [
             Present(row.site or None, row.seen_at, row.name, row.presence or "available", row.capacity)

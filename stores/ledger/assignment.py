@@ -32,6 +32,13 @@ _WAITING_FOR = Prepared(
     .where(_C.agent == bindparam("agent"), _C.state == "open", OWN, _C.waiting_since.is_not(None))
     .group_by(_C.site)
 )
+# Who waits is open: without that SQLite would go through all that nobody ever took.
+_WAITS = Prepared(select(_C.site).where(untaken(), _C.state == "open").distinct())
+_HOLDERS = Prepared(
+    select(agents.c.name, agents.c.active, agents.c.seen_at, desk_agents.c.presence, desk_agents.c.left_at)
+    .outerjoin(desk_agents, desk_agents.c.agent == agents.c.name)
+    .where(exists().where(_C.agent == agents.c.name, _C.state == "open", OWN))
+)
 _LOCK: Final = "assignment"
 
 
@@ -66,8 +73,7 @@ class Assignment:
 
     async def waits(self) -> Sequence[str]:
         """The sites at which a conversation waits that nobody has."""
-        async with self._db.read() as connection:
-            return [row[0] for row in await connection.execute(select(_C.site).where(untaken()).distinct())]
+        return [row.site for row in await self._db.query(executing(_WAITS))]
 
     async def waiting_for(self, agent: str) -> Mapping[str, int]:
         """How many conversations of an agent wait for its answer, by site."""
@@ -169,12 +175,7 @@ class Assignment:
     async def gone(self, now: float, seconds: float) -> Mapping[str, str]:
         """The agents who have open conversations, and whose desk is not open: `left`, those who have ended
         their shift or have no access any more; `gone`, those who were not seen for so many seconds."""
-        held = exists().where(_C.agent == agents.c.name, _C.state == "open", OWN)
-        columns = (agents.c.name, agents.c.active, agents.c.seen_at)
-        query = select(*columns, desk_agents.c.presence, desk_agents.c.left_at)
-        query = query.outerjoin(desk_agents, desk_agents.c.agent == agents.c.name).where(held)
-        async with self._db.read() as connection:
-            rows = (await connection.execute(query)).all()
+        rows = await self._db.query(executing(_HOLDERS))
         found = {}
         for row in rows:
             last = max(row.seen_at or 0.0, row.left_at or 0.0)

@@ -45,5 +45,6 @@ class Beside:
     async def stamp(self, site: str, conversation: str) -> tuple[object, ...]:
         """Values of which one differs after each change: by an agent, of the tags, orders, offers, and of the
         mails with answers."""
-        (row,) = await self._db.query(executing(_BESIDE, {"site": site, "conversation": conversation}))
+        given = {"site": site, "conversation": conversation}
+        (row,) = await self._db.query(executing(_BESIDE, given), quick=True)
         return tuple(row)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from sqlalchemy import bindparam, delete, func, insert, or_, select, update
@@ -75,7 +76,8 @@ class Blocks:
 
     async def until(self, site: str, visitor: str, client: str | None, now: float) -> float | None:
         """Until when the visitor, or who writes from its client network, may not write; None: it may."""
-        return await self._db.query(lambda connection: blocked(connection, site, visitor, client, now))
+        asked = partial(blocked, site=site, visitor=visitor, client=client, now=now)
+        return await self._db.query(asked, quick=True)
 
     async def add(
         self,

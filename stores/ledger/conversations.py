@@ -3,7 +3,7 @@
 import json
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import takewhile
 from typing import Any, Literal
@@ -31,7 +31,7 @@ from .desk_log import Done, log
 from .errors import NoConversationError
 from .mails import queue_answer
 from .prepared import Prepared, values_of
-from .saying import said, saying
+from .saying import said, saying, usual
 from .schema import conversations, files, messages
 
 # A visitor who writes again within a day goes on with the same conversation; later a new one begins, so
@@ -207,7 +207,7 @@ _AGENT_SAID = Prepared(
     ).returning(*CONVERSATION)
 )
 
-_SAYING = saying(CONVERSATION)
+_SAYING, _USUAL = saying(CONVERSATION), usual(CONVERSATION)
 _LAST_OF_KIND = Prepared(
     select(*MESSAGE)
     .where(messages.c.conversation == bindparam("conversation"), messages.c.kind == bindparam("kind"))
@@ -282,7 +282,7 @@ class Conversations:
             answers = tuple(row.id for row in reversed(since) if row.author == "agent")
             return Talk(rows[0].id if rows else 0, found.state == "open", answers, elsewhere)
 
-        return await self._db.query(work)
+        return await self._db.query(work, quick=True)
 
     async def visitor_messages(
         self, site: str, visitor: str, after: int = 0
@@ -295,7 +295,8 @@ class Conversations:
                 return None, ()
             return found, await _messages(connection, found, after, PAGE)
 
-        return await self._db.query(work)
+        # The whole of a long conversation is read once.
+        return await self._db.query(work, quick=after > 0)
 
     async def add_visitor_message(
         self,
@@ -323,14 +324,26 @@ class Conversations:
         """
         whose = {"site": site, "visitor": visitor}
         by = {"partner": sender.partner, "page": sender.page, "client": sender.client}
-        if extra is None and (statement := _SAYING.get(self._db.dialect)) is not None:
-            given = {**whose, **by, "text": text, "client_id": client_id, "at": now}
-            if (row := await said(self._db, statement, given)) is not None:
-                message = Message(row.message, "visitor", None, text, now)
-                found = conversation_of(row[: len(CONVERSATION)])
-                return Added(found, message, created=True, previous=row.previous)
+        given = {**whose, **by, "text": text, "client_id": client_id, "at": now}
+        statement = _SAYING.get(self._db.dialect)
+        if (
+            extra is None
+            and statement is not None
+            and (row := await said(self._db, statement, given)) is not None
+        ):
+            message = Message(row.message, "visitor", None, text, now)
+            found = conversation_of(row[: len(CONVERSATION)])
+            return Added(found, message, created=True, previous=row.previous)
+
+        async def write(tx: Connection, found: Conversation) -> Added:
+            message, previous = await _add(tx, found, "visitor", None, text, client_id, now, extra)
+            change = {**by, "key": found.id, "updated_at": now, "last": message.id}
+            row = (await tx.execute(_VISITOR_SAID, change)).first()
+            return Added(conversation_of(row), message, created=True, previous=previous)
 
         async def work(tx: Connection) -> Added:
+            if statement is None and (row := (await tx.execute(_USUAL, given)).first()) is not None:
+                return await write(tx, conversation_of(row))
             if (until := await blocked(tx, site, visitor, sender.client, now)) is not None:
                 refuse(until)
             row = (await tx.execute(_GOING_ON, whose | {"since": now - REOPEN_SECONDS})).first()
@@ -355,13 +368,11 @@ class Conversations:
                 )
                 row = {c.name: getattr(found, c.name) for c in CONVERSATION}
                 await tx.execute(insert(conversations).values(**row, said=0))
-            message, previous = await _add(tx, found, "visitor", None, text, client_id, now, extra)
-            change: dict[str, Any] = {"key": found.id, "updated_at": now, "last": message.id}
-            change |= by
-            found = conversation_of((await tx.execute(_VISITOR_SAID, change)).first())
+            added = await write(tx, found)
             if opened:
-                await log(tx, Done("opened", site, found.id, agent=found.agent, at=now))
-            return Added(found, message, created=True, opened=opened, previous=previous)
+                agent = added.conversation.agent
+                await log(tx, Done("opened", site, found.id, agent=agent, at=now))
+            return replace(added, opened=opened)
 
         return await self._db.transact(work)
 
@@ -455,7 +466,7 @@ class Conversations:
 
     async def own(self, site: str, visitor: str) -> Conversation | None:
         """The visitor's newest conversation, open or closed, in our own chat."""
-        return await self._db.query(lambda connection: _latest(connection, site, visitor))
+        return await self._db.query(lambda connection: _latest(connection, site, visitor), quick=True)
 
     async def saw(self, conversation: Conversation, who: Literal["agent", "visitor"], message: int) -> bool:
         """Note up to which message an agent or the visitor has read; returns whether that is further than
@@ -468,8 +479,7 @@ class Conversations:
 
     async def get(self, site: str, conversation: str) -> Conversation | None:
         """One conversation of the site, or None."""
-        async with self._db.read() as connection:
-            return await _get(connection, site, conversation)
+        return await self._db.query(lambda connection: _get(connection, site, conversation), quick=True)
 
     async def messages(
         self, conversation: Conversation, after: int = 0, *, limit: int = PAGE
@@ -617,13 +627,13 @@ class Conversations:
     async def last_of(self, conversation: str, kind: Kind) -> Message | None:
         """The last message of a kind, or None."""
         given = {"conversation": conversation, "kind": kind}
-        row = (await self._db.query(executing(_LAST_OF_KIND, given))).first()
+        row = (await self._db.query(executing(_LAST_OF_KIND, given), quick=True)).first()
         return None if row is None else message_of(row)
 
     async def of_agent(self, site: str, agent: str, limit: int) -> tuple[str, ...]:
         """The ids of the open conversations that an agent has, the newest ones."""
         mine = {"site": site, "agent": agent, "limit": limit}
-        rows = await self._db.query(executing(_OF_AGENT, mine))
+        rows = await self._db.query(executing(_OF_AGENT, mine), quick=True)
         return tuple(row.id for row in rows)
 
     async def following(self, conversations: Sequence[str], after: int) -> tuple[tuple[str, Message], ...]:

@@ -146,12 +146,12 @@ class DeskLog:
 
     async def after(self, number: int) -> Sequence[Told]:
         """The lines after one, at most so many, oldest first."""
-        rows = await self._db.query(executing(_AFTER, {"after": number}))
+        rows = await self._db.query(executing(_AFTER, {"after": number}), quick=True)
         return [Told(*row) for row in rows]
 
     async def newest(self) -> int:
         """The number of the newest line of all; 0 for none."""
-        return int((await self._db.query(executing(_NEWEST))).scalar() or 0)
+        return int((await self._db.query(executing(_NEWEST), quick=True)).scalar() or 0)
 
     async def note(self, site: str, conversation: str, text: str, *, by: str, now: float) -> None:
         """Add an internal note. Raises NoConversationError."""

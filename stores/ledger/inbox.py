@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, func, select
+from sqlalchemy import ColumnElement, Integer, Select, and_, bindparam, func, select
 
 from ...chat.model import Crowd, Entry
 from ..readings import Readings
@@ -87,26 +87,8 @@ class Inbox:
     async def of_agent(self, site: str, agent: str, limit: int) -> tuple[tuple[Entry, int], ...]:
         """The open conversations of an agent, the one that began first before the others; each with the
         number of the visitor's messages that no agent has read."""
-        said = messages.alias()
-        unread = (
-            select(func.count())
-            .select_from(said)
-            .where(
-                said.c.conversation == conversations.c.id,
-                said.c.id > func.coalesce(conversations.c.agent_saw, 0),
-                said.c.author == "visitor",
-            )
-            .correlate(conversations)
-            .scalar_subquery()
-        )
-        c = conversations.c
-        listed = (
-            entries(c.site == site, c.agent == agent, c.state == "open", OWN)
-            .add_columns(unread)
-            .order_by(c.started_at)
-            .limit(limit)
-        )
-        rows = (await self._db.query(executing(listed))).all()
+        mine = {"site": site, "agent": agent, "limit": limit}
+        rows = (await self._db.query(executing(_OF_AGENT, mine))).all()
         return tuple((entry_of(row[:-1]), int(row[-1])) for row in rows)
 
     async def numbers(self, site: str) -> tuple[int, int]:
@@ -169,3 +151,27 @@ def entry_of(row: Sequence[Any]) -> Entry:
     width = len(CONVERSATION)
     last = row[width:-4]
     return Entry(conversation_of(row[:width]), None if last[0] is None else message_of(last), *row[-4:])
+
+
+def _of_agent() -> Prepared:
+    said, c = messages.alias(), conversations.c
+    unread = (
+        select(func.count())
+        .select_from(said)
+        .where(
+            said.c.conversation == c.id,
+            said.c.id > func.coalesce(c.agent_saw, 0),
+            said.c.author == "visitor",
+        )
+        .correlate(conversations)
+        .scalar_subquery()
+    )
+    own = entries(c.site == bindparam("site"), c.agent == bindparam("agent"), c.state == "open", OWN)
+    return Prepared(
+        own.add_columns(unread.label("unread"))
+        .order_by(c.started_at)
+        .limit(bindparam("limit", type_=Integer))
+    )
+
+
+_OF_AGENT = _of_agent()

@@ -5,6 +5,9 @@ commit it, most of which is what a message costs. So the usual case is one state
 of its own: it locks the conversation, adds the message and notes it with the conversation. Where it finds
 nothing to do (there is no open conversation, the message was sent before, the visitor is blocked), the
 transaction in `conversations.py` does what there is to do.
+
+SQLite adds nothing within a question. There the usual case is three statements of one transaction, the first
+of which asks all that there is to know.
 """
 
 from collections.abc import Mapping, Sequence
@@ -64,6 +67,13 @@ _ADDED = (
     .returning(_M.id, _M.conversation, _M.previous)
     .cte("added")
 )
+
+
+def usual(columns: Sequence[ColumnElement[Any]]) -> Prepared:
+    """These columns of the open conversation into which a message goes. None where there is more to be looked
+    at: as above."""
+    newest = _C.id == _NEWEST.scalar_subquery()
+    return Prepared(select(*columns).where(newest, _C.state == "open", ~_SENT.exists(), ~_BLOCKED))
 
 
 def saying(columns: Sequence[ColumnElement[Any]]) -> Mapping[str, Prepared]:

@@ -189,7 +189,7 @@ class Tail:
         if not self.is_begun:
             await self.begin()
         late = await self._late()
-        rows = (await self._db.query(executing(LATER, {"after": self.newest}))).all()
+        rows = (await self._db.query(executing(LATER, {"after": self.newest}), quick=True)).all()
         self._numbers.see([row.id for row in rows])
         self.is_at_end = len(rows) < PAGE
         return [news_of(row) for row in (*late, *rows)]
@@ -202,7 +202,7 @@ class Tail:
         # Few statements are prepared: zero is no message's number.
         count = 1 << (len(asked) - 1).bit_length()
         given = {f"missed{place}": number for place, number in enumerate(asked + [0] * (count - len(asked)))}
-        rows = (await self._db.query(executing(_shown(count), given))).all()
+        rows = (await self._db.query(executing(_shown(count), given), quick=True)).all()
         found = [row for row in rows if row.id is not None]
         self._numbers.see_again(asked, {row.id for row in found}, rows[0].lowest, rows[0].next)
         return sorted(found, key=lambda row: row.id)

@@ -1,9 +1,10 @@
 """Wake-ups for live streams."""
 
 import asyncio
+from contextlib import ExitStack
 
 import pytest
-from clew.chat.hub import GIVEN, Hub, HubFullError, desk_topic, talk_topic, visitor_topic
+from clew.chat.hub import GIVEN, TOGETHER, Hub, HubFullError, desk_topic, talk_topic, visitor_topic
 from clew.chat.model import Message, News
 
 
@@ -121,6 +122,42 @@ async def test_news_reach_the_visitor_and_the_desks_that_show_the_conversation()
             assert [len(each.told()) for each in (visitor, desk, other)] == [1, 1, 0]
             assert [each.taken() for each in (visitor, desk, other)] == [set(), {topics[2]}, {topics[2]}]
         assert visitor.told() == []
+
+
+async def test_a_message_is_told_once_however_often_it_is_found() -> None:
+    hub, topic = Hub(), visitor_topic("shop", "anna")
+    with hub.listen(topic) as listener:
+        hub.tell(news(1, 0))
+        hub.tell(news(1, 0))
+        hub.tell(news(2, 1))
+        assert [one.message.id for one in listener.told()] == [1, 2]
+        hub.tell(news(2, 1))
+        assert listener.told() == []
+
+
+async def test_thousands_are_woken_in_turn_and_none_is_left_out() -> None:
+    hub, topic = Hub(), "presence/shop"
+    with ExitStack() as stack:
+        all_of_them = [stack.enter_context(hub.listen(topic)) for _ in range(3 * TOGETHER + 1)]
+        telling = asyncio.create_task(hub.notify_slowly(topic))
+        await asyncio.sleep(0)
+        woken = [bool(one.taken()) for one in all_of_them]
+        assert sum(woken) == TOGETHER
+        await telling
+        assert all(was or one.taken() for one, was in zip(all_of_them, woken, strict=True))
+
+
+async def test_a_stream_that_was_woken_while_it_was_busy_does_not_wait() -> None:
+    hub = Hub()
+    with hub.listen("one") as listener:
+        hub.notify("one")
+        assert await listener.wait(30) is True
+        assert await listener.wait(0.01) is False
+        # It has not looked since: the next notification tells it nothing more.
+        hub.notify("one")
+        assert listener.taken() == {"one"}
+        hub.notify("one")
+        assert await listener.wait(30) is True
 
 
 async def test_a_stream_that_is_told_too_much_or_not_what_came_before_reads() -> None:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest_asyncio
+from clew.chat.hub import presence_topic
 from clew.service.desk_work import GONE_SECONDS, LATE_SECONDS, TIRED_SECONDS
 from clew.stores.ledger.notices import Notice
 from desks import PASSWORD, VISITOR, DeskServer, desk_server
@@ -96,3 +97,24 @@ async def test_what_nobody_can_take_for_minutes_needs_attention(desk: DeskServer
 async def _waiting(desk: DeskServer) -> list[Notice]:
     await desk.service.write_notices()
     return [one for one in await desk.service.ledger.notices.list(["shop"]) if one.event == "talk_waits"]
+
+
+async def test_visitors_hear_of_people_only_where_that_changes_who_answers_them(desk: DeskServer) -> None:
+    now, topic = desk.service.clock.now, presence_topic("shop")
+
+    async def told() -> bool:
+        await desk.service.agents.refresh()
+        await desk.service.desk_work.look()
+        return await visitor.wait(0.5) and topic in visitor.taken()
+
+    with desk.service.hub.listen(topic) as visitor:
+        await desk.service.watch.look()  # the first one tells all that they may have missed something
+        await told()
+        await seen(desk, "anna")
+        assert await told(), "somebody is there"
+        await seen(desk, "bo")
+        assert not await told(), "and one more"
+        await desk.agents.left("anna", now())
+        assert not await told(), "one is still there"
+        await desk.agents.left("bo", now())
+        assert await told(), "nobody is"

@@ -111,6 +111,7 @@ GIVEN: Mapping[str, Any] = {
     **dict.fromkeys(("amount", "value", "locked", "paid", "attempts", "tried", "written"), 1),
     **dict.fromkeys(("placed", "placed_at", "changed_at", "next_at", "accepted_at"), NOW),
     "job": "a call's name",
+    **dict.fromkeys(("token", "host"), "x"),
     "conversation": "t3000",
     "client_id": "c3000",
     **dict.fromkeys(("kind", "by", "department", "why", "text"), "note"),
@@ -130,6 +131,7 @@ OTHERS: Mapping[str, Mapping[str, Any]] = {
     "_ADD": {"before": "bo"},
     "_CHANGE_ORDER": {"before": 1},
     **{key: {"key": "t3000"} for key in ("_VISITOR_SAID", "_AGENT_SAID")},
+    "_PRESENT": {"before": NOW},
     "_RATED": {"key": "t3000", "rating": 5, "rating_text": None},
     **{name: {"row": "pb_4990"} for name in ("BEGIN", "FINISH", "FINISH_ACCEPTED", "FINISH_DELIVERED")},
 }

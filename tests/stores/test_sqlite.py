@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from clew.stores.ledger.connection import Connection
+from clew.stores.ledger.connection import Connection, executing
 from clew.stores.ledger.errors import LedgerError
 from clew.stores.ledger.queue import WAITING
-from clew.stores.ledger.sqlite import SqliteDatabase
+from clew.stores.ledger.sqlite import READERS, SqliteDatabase
+from clew.stores.ledger.tail import _HIGHEST
 from sqlalchemy import text
 
 NOW = 1763860000.0
@@ -54,6 +55,23 @@ def test_a_program_that_ends_while_it_writes_ends(tmp_path: Path) -> None:
     running.start()
     running.join(20)
     assert not running.is_alive()
+
+
+async def test_a_few_rows_are_read_while_all_threads_have_work(db: SqliteDatabase) -> None:
+    going_on, ends = threading.Semaphore(0), threading.Event()
+
+    async def long(connection: Connection) -> None:
+        going_on.release()
+        ends.wait(60)
+
+    longs = [asyncio.create_task(db.query(long)) for _ in range(READERS)]
+    try:
+        for _ in longs:
+            await asyncio.to_thread(going_on.acquire)
+        assert (await db.query(executing(_HIGHEST), quick=True)).scalar() == 0
+    finally:
+        ends.set()
+        await asyncio.gather(*longs)
 
 
 async def test_due_postbacks_are_found_by_skipping_through_an_index(db: SqliteDatabase) -> None:

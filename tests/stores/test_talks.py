@@ -51,9 +51,9 @@ def counted(db: Database) -> Iterator[list[None]]:
             async with read() as connection:
                 yield connection
 
-        async def counting_query(work: Any, seconds: float | None = None) -> Any:
+        async def counting_query(work: Any, seconds: float | None = None, *, quick: bool = False) -> Any:
             asked.append(None)
-            return await query(work, seconds)
+            return await query(work, seconds, quick=quick)
 
         patch.setattr(db, "read", counting)
         patch.setattr(db, "query", counting_query)
@@ -284,3 +284,32 @@ async def test_decisions_need_no_query_for_the_agents(desk: DeskServer) -> None:
     load = desk.service.agents.of("other", desk.service.clock.now())
     assert load is not None
     assert load.online == 0
+
+
+async def test_what_a_visitor_adds_to_its_talk_is_noted_at_the_next_look_without_a_question(
+    desk: DeskServer,
+) -> None:
+    await decide(desk, "0001")
+    await say(desk)
+    await desk.service.watch.look()
+    noted = await desk.service.visits.get("shop", VISITOR)
+    assert noted is not None
+    for number in range(3):
+        await say(desk, f"and {number}")
+    assert await desk.service.visits.get("shop", VISITOR) == noted, "a talk that goes on changes nothing"
+    read = desk.service.ledger.conversations.talk
+    asked: list[str] = []
+
+    async def asking(site: str, visitor: str) -> Talk:
+        asked.append(visitor)
+        return await read(site, visitor)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(desk.service.ledger.conversations, "talk", asking)
+        await desk.service.watch.look()
+    assert asked == []
+    found = await desk.service.visits.get("shop", VISITOR)
+    assert found is not None
+    assert found.talk == await read("shop", VISITOR)
+    assert found.talk is not None
+    assert found.talk.last > (noted.talk.last if noted.talk is not None else 0)

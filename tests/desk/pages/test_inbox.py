@@ -146,3 +146,25 @@ async def test_four_desks_and_a_message_a_second_cost_the_loop_milliseconds(desk
     stalls.sort()
     # A garbage collection may fall into a few of them.
     assert stalls[-5] < 0.05
+
+
+async def test_desks_that_ask_together_share_lines_but_not_what_is_their_own(desk: DeskServer) -> None:
+    await customer(desk)
+    other = desk.visitor(new_visitor_id())
+    assert (
+        await other.post("messages", json={"text": "too dear", "client_id": "widget-id-1"})
+    ).status_code == 201
+    talks = [entry.conversation.id for entry in await desk.service.ledger.inbox.page("shop")]
+    agents = [await desk.agent(name) for name in ("bo", "cy")]
+    mine = [*zip(talks, ("bo", "cy"), strict=True)]
+    for talk, agent in mine:
+        await desk.service.conversations.take("shop", talk, agent)
+    asked = [
+        agent.get("desk/lines", params={"current": talk}) for agent, talk in zip(agents, talks, strict=True)
+    ]
+    pages = [answer.text for answer in await asyncio.gather(*asked)]
+    for place, page in enumerate(pages):
+        assert page.count(">yours<") == 1
+        assert page.count(f">{('cy', 'bo')[place]}<") == 1, "the colleague's"
+        assert page.split(f'id="line-{talks[place]}"')[1].split("</li>")[0].count("aria-current") == 1
+        assert page.split(f'id="line-{talks[1 - place]}"')[1].split("</li>")[0].count("aria-current") == 0
