@@ -65,23 +65,33 @@ _LINKED: Final = re.compile(
 )
 
 
+_JSON: Final = re.compile(
+    r"[\s/\"']type\s*=\s*[\"']?\s*application/json\s*[;\"'\s/>]", re.ASCII | re.IGNORECASE
+)
+_ID: Final = re.compile(r"[\s/\"']id\s*=\s*[\"']?([A-Za-z0-9_:.-]{1,100})[\"'\s/>]", re.ASCII | re.IGNORECASE)
+DATA: Final = 50
+"""Maximum number of scripts of JSON that are kept."""
+
+
 class PageError(ValueError):
     """The page is too costly to parse; the message says why."""
 
 
 @dataclass(slots=True)
 class Markup:
-    """`text` is the input for the parser, `linked` the JSON-LD scripts in document order."""
+    """`text` is the input for the parser, `linked` the JSON-LD scripts in document order, `data` the other
+    scripts of JSON by their ids."""
 
     text: str
     linked: list[str] = field(default_factory=list)
+    data: dict[str, str] = field(default_factory=dict)
 
 
 def safe_markup(page: str) -> Markup:
     """The page without parts that hold no facts. Raises PageError if parsing it would cost too much."""
     if len(page) > SIZE:
         raise PageError(f"the page has {len(page)} characters; at most {SIZE} are read")
-    cost, pieces, linked = _Cost(), [], []
+    cost, pieces, linked, data = _Cost(), [], [], dict[str, str]()
     kept = at = 0  # offsets: copied to `pieces` up to `kept`, read up to `at`
     while (tag := _TAG.search(page, at)) is not None:
         at = tag.end()
@@ -102,13 +112,15 @@ def safe_markup(page: str) -> Markup:
         content = page[at : closing.start() if closing else len(page)]
         if name == "script" and _LINKED.search(tag[0]):
             linked.append(content)
+        elif name == "script" and len(data) < DATA and _JSON.search(tag[0]) and (named := _ID.search(tag[0])):
+            data.setdefault(named[1], content)
         pieces.append(page[kept:at])
         if name in _TEXT:
             pieces.append(content.replace("<", "&lt;"))
         kept = at = at + len(content)
     cost.check()
     pieces.append(page[kept:])
-    return Markup("".join(pieces), linked)
+    return Markup("".join(pieces), linked, data)
 
 
 class _Cost:

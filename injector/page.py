@@ -77,6 +77,19 @@ class Document:
         found = (shown(node) for node in nodes[:most] if visibility_of(node) is Visibility.EVERYBODY)
         return [text for one in found if one is not None and (text := plain(one.text))]
 
+    def attribute(self, selector: str, name: str) -> str | None:
+        """An attribute of the first matching element."""
+        try:
+            node = self._tree.css_first(selector)
+        except (SelectolaxError, UnicodeEncodeError):
+            return None
+        value = node.attributes.get(name) if node is not None else None
+        return None if value is None else value[:VALUE]
+
+    def data(self, name: str) -> str | None:
+        """The content of the script of JSON with this id."""
+        return self._markup.data.get(name)
+
     def value(self, selector: str) -> str | None:
         """The value of the first matching element in microdata (HTML §5.2.4): an attribute, or its text."""
         try:

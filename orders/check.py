@@ -26,6 +26,11 @@ def selector_problems(site: Site, path: KeyPath) -> Iterator[Wording]:
         for place, one in enumerate(site.signals)
         if one.selector is not None
     ]
+    named += [
+        (("facts", name, "selector"), one.selector)
+        for name, one in site.facts.items()
+        if one.selector is not None
+    ]
     for keys, selector in named:
         error = _currency_error(selector) if keys[-1] == "currency" else selector_error(selector)
         if error is not None:

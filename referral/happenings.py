@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from .memory import with_cart, with_events, with_form, with_product
+from .memory import with_cart, with_events, with_form, with_product, with_values
 from .visitor import VISIT_GAP, Visitor
 
 
@@ -49,3 +49,14 @@ class ProductShown(Struct, frozen=True):
     def apply(self, visitor: Visitor, now: float) -> None:
         """Keep the last ones."""
         visitor.memory = with_product(visitor.memory, self.mark, self.product)
+
+
+class ValuesShown(Struct, frozen=True):
+    """The page of this mark shows values of the site's own facts."""
+
+    mark: str
+    values: Mapping[str, Any]
+
+    def apply(self, visitor: Visitor, now: float) -> None:
+        """Keep the last of each."""
+        visitor.memory = with_values(visitor.memory, self.mark, self.values, now)

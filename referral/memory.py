@@ -13,6 +13,7 @@ EVENT_NAMES: Final = 16
 EVENT_TIMES: Final = 20
 """The newest times of each event that are kept."""
 EVENT_SECONDS: Final = 30 * 86400
+VALUES: Final = 20
 PRODUCTS: Final = 3
 """The last product pages whose products are kept: of one per tab."""
 
@@ -42,7 +43,8 @@ class Memory(Struct, frozen=True, omit_defaults=True):
     """What `Keeps` names. Addresses are masked, as everywhere in the store.
 
     `events` has by name the newest times, oldest first. `posted` marks the form that was shown again after it
-    was sent, and when. `products` are the products of the last product pages, by the pages' marks.
+    was sent, and when. `products` are the products of the last product pages, by the pages' marks. `values`
+    are those of the site's own facts that pages showed, by name: each with the time and the page's mark.
     """
 
     landing: str = ""
@@ -51,7 +53,7 @@ class Memory(Struct, frozen=True, omit_defaults=True):
     posted: tuple[str, int] = ("", 0)
     cart: CartHistory = CartHistory()
     products: tuple[tuple[str, Mapping[str, Any]], ...] = ()
-    values: Mapping[str, tuple[Any, int]] = {}
+    values: Mapping[str, tuple[Any, int, str]] = {}
 
 
 NOTHING = Memory()
@@ -103,3 +105,12 @@ def with_product(memory: Memory | None, mark: str, product: Mapping[str, Any]) -
     """The memory after a page showed a product, or none: then `product` is empty."""
     others = tuple(one for one in (memory or NOTHING).products if one[0] != mark)
     return kept(memory, products=(*others, (mark, product))[-PRODUCTS:])
+
+
+def with_values(memory: Memory | None, mark: str, shown: Mapping[str, Any], now: float) -> Memory | None:
+    """The memory after a page showed these values."""
+    values = dict((memory or NOTHING).values)
+    for name, value in shown.items():
+        values.pop(name, None)
+        values[name] = (value, int(now), mark)
+    return kept(memory, values=dict(list(values.items())[-VALUES:]))

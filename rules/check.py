@@ -6,6 +6,7 @@ from ..settings.draft import Draft, twice
 from ..settings.wording import Wording
 from .compiler import RuleErrors
 from .ruleset import RuleSet
+from .site_facts import vocabulary_of
 from .values import Known
 
 
@@ -14,7 +15,7 @@ def rule_problems(draft: Draft, networks: Iterable[str]) -> Iterator[Wording]:
     path = (*draft.path, "rules")
     yield from twice([((*path, n, "name"), r.name) for n, r in draft.rules], "another rule has the name {!r}")
     try:
-        RuleSet([rule for _, rule in draft.rules], _known(draft, networks))
+        RuleSet([rule for _, rule in draft.rules], _known(draft, networks), vocabulary_of(draft.site))
     except RuleErrors as error:
         for problem in error.problems:
             place = (*path, draft.rules[problem.rule][0], *problem.place)

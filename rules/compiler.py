@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from ..settings.model import Rule
 from .conditions import Condition, ConditionError, compile_line, line_of, where
+from .facts import RULE_FACTS, Vocabulary
 from .ranked import Ranked
 from .trees import Branch, Tree, numbers
 from .values import Known
@@ -39,8 +40,9 @@ class Compiler:
     """`conditions` are the distinct lines of all rules, `ranked` the rules in order of evaluation, `problems`
     what is wrong with them."""
 
-    def __init__(self, rules: Sequence[Rule], known: Known) -> None:
+    def __init__(self, rules: Sequence[Rule], known: Known, vocabulary: Vocabulary) -> None:
         self._known = known
+        self._vocabulary = vocabulary
         self._numbers: dict[str, int] = {}
         self.conditions: list[Condition] = []
         self.problems: list[RuleProblem] = []
@@ -100,7 +102,11 @@ class Compiler:
     def _line(self, at: Place, line: str) -> int | None:
         if line not in self._numbers:
             try:
-                condition = compile_line(line, self._known) if self._known else line_of(line)
+                condition = (
+                    compile_line(line, self._known, self._vocabulary)
+                    if self._known or self._vocabulary is not RULE_FACTS
+                    else line_of(line)
+                )
             except ConditionError as error:
                 for one in error.problems:
                     self._wrong(at, _placed(line, one.at, one.message), one.hint)

@@ -547,6 +547,20 @@ def _rest() -> tuple[Fact, ...]:
         Fact("chat.failed", "bool", "Whether a provider's chat did not come in this visit.", source="visit"),
         Fact("order.placed", "bool", "Whether the visitor has ordered in this visit.", source="visit"),
         Fact(
+            "customer.logged_in",
+            "bool",
+            "Whether the visitor is logged in at the shop, by [facts](settings.md#facts).",
+            source="page",
+            cost="page",
+        ),
+        Fact(
+            "customer.group",
+            "string",
+            "The customer's group, by [facts](settings.md#facts).",
+            source="page",
+            cost="page",
+        ),
+        Fact(
             "order.count",
             "int",
             "How many orders of the visitor count, up to 100: without those that were cancelled or refunded.",

@@ -10,7 +10,7 @@ from msgspec import Struct
 from ..settings.model import Rule
 from .compiler import Compiler, RuleErrors
 from .evaluation import Explained, Lookahead, Moment, Plan
-from .facts import Facts
+from .facts import RULE_FACTS, Facts, Vocabulary
 from .moments import HORIZON, Wait
 from .ranked import Ranked, Refuse, blocks_of, first_of
 from .values import NONE_KNOWN, Known
@@ -58,16 +58,18 @@ class RuleSet:
     of this site can have: to compare with any other is an error.
     """
 
-    def __init__(self, rules: Sequence[Rule], known: Known = NONE_KNOWN) -> None:
-        compiler = Compiler(rules, known)
+    def __init__(
+        self, rules: Sequence[Rule], known: Known = NONE_KNOWN, vocabulary: Vocabulary = RULE_FACTS
+    ) -> None:
+        compiler = Compiler(rules, known, vocabulary)
         if compiler.problems:
             raise RuleErrors(compiler.problems)
         self._conditions = compiler.conditions
         self._order = compiler.ranked
         self._blocks = blocks_of(self._order)
-        self._plan = Plan(self._conditions)
-        self._engine = Plan([c for c in self._conditions if c.direct is None])
-        self._timed_plan = Plan([c for c in self._conditions if c.turns])
+        self._plan = Plan(self._conditions, vocabulary)
+        self._engine = Plan([c for c in self._conditions if c.direct is None], vocabulary)
+        self._timed_plan = Plan([c for c in self._conditions if c.turns], vocabulary)
         # The names of the facts that the lines use, by group: a decision needs no others.
         self.facts = self._plan.names
 

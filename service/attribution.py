@@ -8,10 +8,9 @@ from typing import Any
 from ..events.events import Events
 from ..orders.cart import is_empty
 from ..orders.model import OrderError
-from ..orders.product import Product
 from ..orders.selector_watch import SelectorWatch
 from ..referral.cookie import Known
-from ..referral.happenings import CartTurned, Happened, Posted, ProductShown
+from ..referral.happenings import CartTurned, Happened, Posted, ProductShown, ValuesShown
 from ..referral.landing import Dropped
 from ..referral.touches import AUTOMATED, CROWD, DOUBTS, Touch, doubted
 from ..referral.visitor import CartSeen, Change, ClickedAgain, SeenAs, Shopped, Touched, Visitor
@@ -194,7 +193,7 @@ class Attribution:
         if site.signals.wanted:
             self._note_happened(finished)
         for page in finished.effects:
-            if page.product:
+            if page.product or page.values:
                 self._outside.begins(site.name, page_mark(page.path, page.query))
             if not (page.order and finished.secured):
                 self._later(self.read_page(site, page))
@@ -258,8 +257,8 @@ class Attribution:
         try:
             found = await self._pages.read(site, page, selectors)
         finally:
-            if page.product:
-                await self._note_product(site, page, found.product)
+            if page.product or page.values:
+                await self._note_shown(site, page, found)
         if found.happened and page.known is not None:
             await self._change(site, page.known, [Happened(found.happened)], page.client, "events")
         if found.refused is None:
@@ -279,13 +278,17 @@ class Attribution:
         if page.cart and page.known is not None and found.refused is None:
             await self._note_cart(site, page, page.known, found.cart)
 
-    async def _note_product(self, site: SiteRuntime, page: ReadPage, product: Product | None) -> None:
-        """Keep the product of a page for the decision on it: the visitor's own, or, of a visitor who is not
-        known, that of the page for everybody."""
+    async def _note_shown(self, site: SiteRuntime, page: ReadPage, found: PageRead) -> None:
+        """Keep what a page shows for the decision on it: the visitor's own product and values, or, of a
+        visitor who is not known, the page's product for everybody."""
         mark = page_mark(page.path, page.query)
-        if product is not None and page.known is not None:
-            await self._change(site, page.known, [ProductShown(mark, product)], page.client, "product")
-        await self._outside.read(site.name, mark, product, public=page.known is None)
+        if page.known is not None:
+            changes: list[Change] = [] if found.product is None else [ProductShown(mark, found.product)]
+            if found.values:
+                changes.append(ValuesShown(mark, found.values))
+            if changes:
+                await self._change(site, page.known, changes, page.client, "facts")
+        await self._outside.read(site.name, mark, found.product, public=page.known is None)
 
     async def _note_no_order(self, site: SiteRuntime, page: ReadPage, unreadable: OrderError | None) -> None:
         """An order page showed no readable order. If the visitor's order is known, nothing is missing: many

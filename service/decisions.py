@@ -264,7 +264,7 @@ class Decisions:
     def _answer(self, view: "_View", visitor: Visitor) -> Answer | Awaitable[Answer]:
         """Ask the rules, once what they have to wait for is there."""
         if any(view.site.waits_for):
-            found = self._outside.at_once(view.site, visitor, view.ask.page.url)
+            found = self._outside.at_once(view.site, visitor, view.ask.page.url, view.ask.client)
             if found is None:
                 return self._answer_after(view, visitor)
             view.found = found
@@ -272,7 +272,8 @@ class Decisions:
 
     async def _answer_after(self, view: "_View", visitor: Visitor) -> Answer:
         page = view.ask.page
-        view.found = await self._outside.find(view.site, visitor, page.url, page.seconds)
+        client = view.ask.client
+        view.found = await self._outside.find(view.site, visitor, page.url, page.seconds, client)
         return await _answered(self._answer_now(view, visitor))
 
     def _answer_now(self, view: "_View", visitor: Visitor) -> Answer | Awaitable[Answer]:
@@ -423,7 +424,9 @@ class Decisions:
         load = self._agents.of(site.name, now)
         asked = self._inviting.ask(site, visitor, page, load, now, recognised=True)
         found = await self._outside.find(site, visitor, page.url, page.seconds)
-        return site.rules.explain(gather(site, visitor, page, load, now, found=found), asked)
+        return site.rules.explain(
+            gather(site, visitor, page, load, now, site.rules.facts, found=found), asked
+        )
 
 
 def _soon(found: Found, retry_after: float | None) -> float | None:

@@ -123,6 +123,7 @@ class ReadPage:
     consent: ConsentState = ASSUMED
     client: str | None = None
     product: bool = False
+    values: bool = False  # of the site's own facts
     look_for: Mapping[str, str] = field(
         default_factory=dict
     )  # by event, what on the page shows that it happened

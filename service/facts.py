@@ -19,8 +19,12 @@ from ..referral.touches import Touch
 from ..referral.visitor import Visitor
 from ..rules.fact_table import PAGE_TYPES
 from ..rules.facts import ALL, WEEKDAYS, Each, LazyFacts
-from ..settings.addresses import decoded
+from ..rules.site_facts import CUSTOM, reads_page
+from ..settings.addresses import decoded, patterns_of, split
+from ..settings.model import CustomFact
 from . import devices, trails
+from .custom_facts import of_request
+from .page_marks import page_mark
 from .site import SiteRuntime
 from .tallies import points, tally
 from .trails import Trail
@@ -101,12 +105,15 @@ Product = Mapping[str, Any]
 class Found(Struct, frozen=True):
     """What a decision may have to wait for: the page's product (empty: it shows none), and how many orders
     and conversations the visitor has had. None where it is not known. `again`: it may be known in a
-    moment."""
+    moment. `shown` are the values that pages showed, if they have changed since the visitor's record was
+    read; `values` are those of the shop's API."""
 
     product: Product | None = None
     orders: int | None = None
     chats: int | None = None
     again: bool = False
+    shown: Mapping[str, tuple[Any, int, str]] | None = None
+    values: Mapping[str, Any] = {}
 
 
 NOTHING = Found()
@@ -380,6 +387,41 @@ def _score(inputs: _Inputs) -> Mapping[str, Any]:
     return {"points": points(site, site.settings.score, inputs.visitor, inputs.now)}
 
 
+def _customer(inputs: _Inputs) -> Mapping[str, Any]:
+    return _own(inputs, "customer")
+
+
+def _custom(inputs: _Inputs) -> Mapping[str, Any]:
+    return _own(inputs, CUSTOM)
+
+
+def _own(inputs: _Inputs, group: str) -> Mapping[str, Any]:
+    """The site's own facts of a group."""
+    found: dict[str, Any] = {}
+    for name in inputs.wanted[group]:
+        custom = inputs.site.own_facts.get(f"{group}.{name}")
+        if custom is not None:
+            _put(found, name, _own_value(inputs, f"{group}.{name}", custom))
+    return found
+
+
+def _own_value(inputs: _Inputs, name: str, custom: CustomFact) -> Any:
+    if custom.url is not None:
+        return inputs.found.values.get(name)
+    if custom.pages:
+        fits = patterns_of(tuple(custom.pages))
+        return sum(fits(*split(page.url)) for page in inputs.trail.pages)
+    if not reads_page(custom):
+        return of_request(custom, inputs.client.fields)
+    shown = inputs.found.shown
+    if shown is None:
+        shown = (inputs.visitor.memory or NO_MEMORY).values
+    value, at, mark = shown.get(name, (None, 0, ""))
+    if custom.keep == "page" and mark != page_mark(*split(inputs.page.url)):
+        return None
+    return None if custom.keep == "visit" and at < int(inputs.visitor.visit_at) else value
+
+
 def _checkout(inputs: _Inputs) -> Mapping[str, Any]:
     return Each(_CHECKOUT, inputs)
 
@@ -513,6 +555,8 @@ _GROUPS: Mapping[str, Callable[[_Inputs], Mapping[str, Any]]] = {
     "product": _product,
     "events": _events,
     "score": _score,
+    "customer": _customer,
+    "custom": _custom,
     "cart": _cart,
     "checkout": _checkout,
     "device": _device,

@@ -3,9 +3,10 @@ ledger. A decision waits a quarter of a second for it at most, and only where a 
 
 import asyncio
 from collections import OrderedDict
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+from msgspec import structs
 
 from ..events.events import Events
 from ..orders.model import SALES
@@ -14,9 +15,13 @@ from ..settings.addresses import split
 from ..stores.ledger.books import Ledger
 from ..stores.visits import Visits
 from .clock import Clock
-from .facts import NOTHING, Found, Product
+from .fact_calls import FactCalls
+from .facts import NOBODY, Client, Found, Product
 from .ordering.shopping import page_mark
 from .site import SiteRuntime
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 WAIT_SECONDS: Final = 0.25
 PRODUCTS: Final = 4096
@@ -34,7 +39,10 @@ MOST: Final = 100
 class Outside:
     """Finds it, and remembers it for a while."""
 
-    def __init__(self, visits: Visits, ledger: Ledger, events: Events, clock: Clock) -> None:
+    def __init__(
+        self, visits: Visits, ledger: Ledger, events: Events, clock: Clock, calls: FactCalls
+    ) -> None:
+        self._calls = calls
         self._visits = visits
         self._ledger = ledger
         self._events = events
@@ -76,10 +84,17 @@ class Outside:
 
     # -- decisions
 
-    def at_once(self, site: SiteRuntime, visitor: Visitor, url: str) -> Found | None:
+    def at_once(self, site: SiteRuntime, visitor: Visitor, url: str, client: Client) -> Found | None:
         """What is known without waiting; None if something has to be waited for."""
         wanted = site.waits_for
         product = orders = chats = None
+        values: dict[str, Any] = {}
+        if wanted.values and (site.name, page_mark(*split(url))) in self._reading:
+            return None
+        if wanted.called:
+            values, waiting = self._calls.known(site, visitor.id, client.fields)
+            if waiting:
+                return None
         if wanted.product and site.may_show_product(url):
             mark = page_mark(*split(url))
             product = _own(visitor, mark)
@@ -96,19 +111,34 @@ class Outside:
             chats = 0 if not talked else self._number("chats", site.name, visitor)
             if chats is None:
                 return None
-        return Found(product, orders, chats)
+        return Found(product, orders, chats, values=values)
 
-    async def find(self, site: SiteRuntime, visitor: Visitor, url: str, seconds: int) -> Found:
+    async def find(
+        self, site: SiteRuntime, visitor: Visitor, url: str, seconds: int, client: Client = NOBODY
+    ) -> Found:
         """The same, after waiting; `seconds` is how long the page has been shown."""
+        values: dict[str, Any] = {}
+        late = False
+        if site.waits_for.called:
+            values, waiting = self._calls.known(site, visitor.id, client.fields)
+            if waiting:
+                _, pending = await asyncio.wait(waiting, timeout=WAIT_SECONDS)
+                values, late = self._calls.known(site, visitor.id, client.fields)[0], bool(pending)
         try:
             async with asyncio.timeout(WAIT_SECONDS):
-                return await self._find(site, visitor, url, seconds)
+                found = await self._find(site, visitor, url, seconds)
+                return structs.replace(found, values=values, again=found.again or late)
         except Exception as error:
             self._events.failed(error, site=site.name, where="facts")
-            return NOTHING
+            return Found(values=values, again=late)
 
     async def _find(self, site: SiteRuntime, visitor: Visitor, url: str, seconds: int) -> Found:
         wanted, product, again = site.waits_for, None, False
+        shown: Mapping[str, tuple[Any, int, str]] | None = None
+        if wanted.values and (reading := self._reading.get((site.name, page_mark(*split(url))))) is not None:
+            await asyncio.shield(reading)
+            stored = await self._visits.get(site.name, visitor.id)
+            shown = stored.memory.values if stored is not None and stored.memory is not None else None
         orders = chats = None
         if wanted.product and site.may_show_product(url):
             product = await self._product(site.name, visitor, page_mark(*split(url)))
@@ -125,7 +155,7 @@ class Outside:
             if chats is None:
                 chats = len(await self._ledger.inbox.of_visitor(site.name, visitor.id, MOST))
                 self._remember("chats", site.name, visitor, chats)
-        return Found(product, orders, chats, again)
+        return Found(product, orders, chats, again, shown)
 
     async def _product(self, site: str, visitor: Visitor, mark: str) -> Product | None:
         product = _own(visitor, mark)

@@ -53,6 +53,7 @@ from .conversations import Conversations
 from .decisions import Decisions
 from .desk_work import DeskWork
 from .exposing import ExposureWriter
+from .fact_calls import FactCalls
 from .files import Files
 from .forgetting import Forgetter
 from .handing import Handing
@@ -254,7 +255,8 @@ class Service:
         self._build_providers()
         self.handing = Handing(self.visitors, self.events, self.clock)
         self.clicks = ClickCounts()
-        self.outside = Outside(self.visits, self.ledger, self.events, self.clock)
+        calls = FactCalls(self.events, self.clock, self.tasks.later)
+        self.outside = Outside(self.visits, self.ledger, self.events, self.clock, calls)
         self.attribution = Attribution(
             self.visits,
             self.visitors,

@@ -29,6 +29,7 @@ from ..referral.memory import Keeps
 from ..rules.fact_table import NO_EVENTS, window_of
 from ..rules.policy import Policy as InvitePolicy
 from ..rules.ruleset import RuleSet
+from ..rules.site_facts import own_facts, reads_page, vocabulary_of
 from ..settings.addresses import patterns_of, split
 from ..settings.model import Hours, PageType, Partner, Score, Settings, Site
 from ..settings.platforms import PageTypes, admin_areas, platform_of, with_platform
@@ -89,7 +90,7 @@ class SiteRuntime:
             [s.get_secret_value() for s in settings.previous_secrets],
         )
         self.answers = Answers(site, settings.smtp is not None)
-        self.rules = RuleSet(site.rules)
+        self.rules = RuleSet(site.rules, vocabulary=vocabulary_of(site))
         self.zone = ZoneInfo(site.time_zone)
         self.invites = InvitePolicy(
             site, self.zone, lambda week: OfficeHours(Hours.model_validate(week), site.time_zone)
@@ -112,7 +113,16 @@ class SiteRuntime:
         self.knows_checkout = any(kind in ("cart", "checkout") for _, kind in page_types)
         self.keeps = keeps_for(self.rules.facts, site.score)
         self.signals = Signals(site.signals, platform.signals if platform else (), self.keeps.events)
-        self.waits_for = waits_for(self.rules.facts)
+        self.own_facts = {
+            name: custom
+            for name, custom in own_facts(site).items()
+            if name.partition(".")[2] in self.rules.facts.get(name.partition(".")[0], ())
+        }
+        self.page_facts = {name: custom for name, custom in self.own_facts.items() if reads_page(custom)}
+        self.called = {name: custom for name, custom in self.own_facts.items() if custom.url is not None}
+        self.waits_for = waits_for(self.rules.facts)._replace(
+            values=bool(self.page_facts), called=bool(self.called)
+        )
         self._knows_products = any(kind == "product" for _, kind in page_types)
         self._kinds: dict[str, tuple[PageType | None]] = {}
         self._warm()
@@ -217,11 +227,14 @@ class SiteRuntime:
 
 
 class WaitsFor(NamedTuple):
-    """What decisions of a site may have to wait for: the page's product, numbers of the ledger."""
+    """What decisions of a site may have to wait for: the page's product, numbers of the ledger, the site's
+    own facts on the page, the shop's API."""
 
     product: bool
     orders: bool
     chats: bool
+    values: bool = False
+    called: bool = False
 
 
 def waits_for(wanted: Mapping[str, Collection[str]]) -> WaitsFor:

@@ -18,6 +18,7 @@ from .wording import Wording, fresh_secret, nearest
 
 SECRET_LENGTH = 32
 TOKEN_LENGTH = 16
+PAGE_FACTS = 20  # as `VALUES` of `referral/memory.py`
 # A CDN's largest networks are smaller (Cloudflare: /12 and /29).
 WIDEST: Mapping[int, int] = {4: 8, 6: 16}
 
@@ -75,6 +76,12 @@ def site_problems(draft: Draft, need_upstream: bool) -> Iterator[Wording]:
     yield from page_problems(site, path)
     yield from _department_problems(site, path)
     yield from _score_problems(site, path)
+    read = [
+        name for name, fact in site.facts.items() if fact.selector is not None or fact.json_path is not None
+    ]
+    if len(read) > PAGE_FACTS:
+        message = f"{len(read)} facts are read from pages, at most {PAGE_FACTS} are kept of a visitor"
+        yield Wording((*path, "facts", read[PAGE_FACTS]), message, "remove some")
 
 
 def _score_problems(site: Site, path: KeyPath) -> Iterator[Wording]:

@@ -65,8 +65,8 @@ def page_problems(site: Site, path: KeyPath) -> Iterator[Wording]:
     pages = _pages_of(site) or _USUAL
     earlier: list[Pattern] = []
     for key, pattern, kind in sound:
-        if key[0] == "signals":
-            continue  # they may well match every page
+        if key[0] in ("checkout_steps", "facts", "signals"):
+            continue  # they may well match pages of every kind
         for message, hint in (*_never_requested(pattern, site.prefix), *_too_wide(key, pattern, kind, pages)):
             yield Wording((*path, *key), message, hint, "warning")
         if key[0] == "page_types":
@@ -82,6 +82,8 @@ def _patterns(site: Site) -> Iterator[tuple[KeyPath, str, PageType | None]]:
     yield from ((("admin", number), pattern, None) for number, pattern in enumerate(site.admin or ()))
     yield from ((("page_types", pattern), pattern, kind) for pattern, kind in site.page_types.items())
     yield from ((("checkout_steps", n), pattern, None) for n, pattern in enumerate(site.checkout_steps))
+    for name, fact in site.facts.items():
+        yield from ((("facts", name, "pages", n), path, None) for n, path in enumerate(fact.pages))
     for place, signal in enumerate(site.signals):
         yield from ((("signals", place, "path", n), path, None) for n, path in enumerate(signal.path))
     if site.order is not None and "page" in site.order.model_fields_set:

@@ -6,9 +6,11 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Literal, TypeVar
 
+from pydantic import Field
+
 from .addresses import patterns_of
 from .letters import not_ascii
-from .model import Cart, Model, Offers, Order, PageType, ProductPage, Signal, Site
+from .model import Cart, CustomFact, FactName, Model, Offers, Order, PageType, ProductPage, Signal, Site
 from .wording import nearest
 
 M = TypeVar("M", bound=Model)
@@ -27,6 +29,7 @@ class Platform(Model):
     checkout_steps: tuple[str, ...] = ()
     signals: tuple[Signal, ...] = ()
     product: ProductPage = ProductPage()
+    facts: dict[FactName, CustomFact] = Field({})
     cart: Cart = Cart()
     order: Order | None = None
     never: tuple[str, ...] = ()
@@ -99,6 +102,7 @@ def with_platform(site: Site) -> Site:
         update["order"] = _filled(site.order, platform.order) if site.order else platform.order
     if "never" not in site.model_fields_set:
         update["never"] = list(platform.never)
+    update["facts"] = {**platform.facts, **site.facts}
     update["keep_query"] = [*platform.keep_query, *site.keep_query]
     return site.model_copy(update=update)
 

@@ -85,6 +85,11 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "The server's clock jumped by {seconds} seconds.",
         "Use a time service such as chrony. Clicks from before a step back still count.",
     ),
+    "fact_failed": (
+        "The shop's API does not tell {fact}: {why}.",
+        "Rules that ask for it do not act meanwhile. Look at `url` in [sites.facts]; an address in a private "
+        "network needs `allow_private`.",
+    ),
     "clock_off": (
         "The clock of a machine differs by {seconds} seconds from that of the ledger's server.",
         "Nothing is wrong in clew, which goes by the server's clock. But log lines have the machine's time, "

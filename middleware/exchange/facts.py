@@ -22,13 +22,13 @@ def wants_copy(record: Record, request: RequestHead, head: ResponseHead) -> bool
     if request.method == "HEAD" or head.status not in SHOWN:
         return False
     order_page = record.is_order_page
-    if not (record.site.wants_cart or order_page or record.site.waits_for.product):
+    if not (record.site.wants_cart or order_page or record.site.waits_for.product or record.site.page_facts):
         return False
     if not (value(head.headers, b"content-type") or b"").lower().startswith(b"text/html"):
         if order_page and record.left_alone not in WITHIN_A_PAGE:
             record.unread = Reason.CONTENT_TYPE
         return False
-    return order_page or _reads_cart(record) or _reads_product(record)
+    return order_page or _reads_cart(record) or _reads_product(record) or _reads_values(record)
 
 
 def note_page(record: Record, copy: bytes) -> None:
@@ -54,8 +54,13 @@ def note_page(record: Record, copy: bytes) -> None:
             client=request.client,
             product=_reads_product(record),
             look_for=record.look_for,
+            values=_reads_values(record),
         ),
     )
+
+
+def _reads_values(record: Record) -> bool:
+    return record.is_page and bool(record.site.page_facts) and record.recognise() is not None
 
 
 def _reads_product(record: Record) -> bool:

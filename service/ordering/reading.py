@@ -9,7 +9,7 @@ import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
@@ -20,7 +20,8 @@ from ...orders.cart import read_cart
 from ...orders.model import OrderError, OrderSeen
 from ...orders.page import order_on
 from ...orders.product import Product, read_product
-from ...settings.model import Cart, Order, ProductPage
+from ...settings.model import Cart, CustomFact, Order, ProductPage
+from ..custom_facts import Value, of_page
 from ..effects import ReadPage
 from ..limits import network_of
 from ..site import SiteRuntime
@@ -48,6 +49,7 @@ class PageRead:
     matched: frozenset[str] = frozenset()
     product: Product | None = None
     happened: tuple[str, ...] = ()
+    values: Mapping[str, Value] = field(default_factory=dict)
 
 
 def read_page(
@@ -56,6 +58,7 @@ def read_page(
     cart: Cart | None,
     selectors: Mapping[str, str] = NOTHING,
     product: ProductPage | None = None,
+    own: Mapping[str, CustomFact] = MappingProxyType({}),
 ) -> PageRead:
     """Read the order, the cart and the product of a page, each if its settings are given. If the page has an
     order, the others are not read. `matched` has the keys of those `selectors` that match."""
@@ -74,7 +77,8 @@ def read_page(
             unreadable = error
     found = read_cart(document, cart) if cart is not None else None
     shown = read_product(document, product) if product is not None else None
-    return PageRead(None, unreadable, found, None, matched, shown, happened)
+    values = {name: value for name, one in own.items() if (value := of_page(one, document)) is not None}
+    return PageRead(None, unreadable, found, None, matched, shown, happened, values)
 
 
 class PageReader:
@@ -94,6 +98,7 @@ class PageReader:
         order = site.settings.order if page.order else None
         cart = site.settings.cart if page.cart else None
         product = site.settings.product if page.product else None
+        own = site.page_facts if page.values else {}
         client_key = (site.name, network_of(page.client) or "")
         if self._full(site, client_key, trusted=order is not None and not page.by_browser):
             return self._refused(site, page, "too many pages wait to be read")
@@ -102,7 +107,7 @@ class PageReader:
         try:
             async with self._turns[site.name]:
                 work = asyncio.get_running_loop().run_in_executor(
-                    self._threads, read_page, page, order, cart, selectors, product
+                    self._threads, read_page, page, order, cart, selectors, product, own
                 )
                 _, late = await asyncio.wait({work}, timeout=SLOW)
                 if late:

@@ -6,14 +6,23 @@ This is no proof, since it can be faked by visiting the checkout. Only the shop'
 """
 
 import re
-from hashlib import blake2b
 
 from ...injector.heads import RequestHead
 from ...orders.doubt import Doubt
 from ...referral.visitor import VISIT_GAP, Visitor
-from ...settings.addresses import decoded, split
+from ...settings.addresses import split
 from ..effects import CameFrom
+from ..page_marks import page_mark
 from ..site import SiteRuntime
+
+__all__ = [
+    "came_from",
+    "checkout_doubt",
+    "is_settled",
+    "is_shopping",
+    "page_mark",
+    "showed_its_order",
+]
 
 # A payment on a bank's site may take longer than the gap that ends a visit.
 CHECKOUT_SECONDS = 2 * 3600
@@ -34,11 +43,6 @@ def is_shopping(site: SiteRuntime, method: str, path: str, query: str) -> bool:
     if site.knows_checkout or kind in ("cart", "checkout"):
         return kind in ("cart", "checkout")
     return method == "POST" or _WORDS.search(path[:500]) is not None
-
-
-def page_mark(path: str, query: str) -> str:
-    """A hash that identifies a page. The address itself is not stored, because it may contain secrets."""
-    return blake2b(f"{decoded(path)}?{query}".encode("utf-8", "replace"), digest_size=8).hexdigest()
 
 
 def is_settled(visitor: Visitor) -> bool:

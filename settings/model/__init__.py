@@ -3,7 +3,7 @@
 from .base import LANGUAGES, Language, Model, PageType, mail_address, sender_parts
 from .chat import Callback, Chat, ChatAttribute, Hours
 from .credit import Credit, Lookback, Terms
-from .facts import EVENTS, Calendar, Geo, ProductPage, Score, Signal
+from .facts import EVENTS, Calendar, CustomFact, FactName, Geo, ProductPage, Score, Signal
 from .invites import MOST_INVITES, Invites, RulePolicy, Variant, Week
 from .limits import Bound, Limits
 from .offers import Coupon, Offers
@@ -30,8 +30,10 @@ __all__ = [
     "ChatAttribute",
     "Coupon",
     "Credit",
+    "CustomFact",
     "Delivery",
     "EventEndpoint",
+    "FactName",
     "Files",
     "Fraud",
     "Geo",

@@ -1,8 +1,12 @@
 """What facts are made from, besides requests and pages: places of addresses, holidays."""
 
+from decimal import Decimal
 from functools import cache
 from typing import Annotated, Final, Literal, Self
+from urllib.parse import urlsplit
 
+import jmespath
+from jmespath.exceptions import JMESPathError
 from pydantic import AfterValidator, Field, model_validator
 
 from .base import Model, PageType
@@ -105,3 +109,61 @@ class ProductPage(Model):
     price: str | None = None
     category: str | None = None
     in_stock: str | None = None
+
+
+def _api(value: str) -> str:
+    parts = urlsplit(value.replace("{visitor}", "v").replace("{cookie}", "c"))
+    if parts.scheme not in ("http", "https") or not parts.hostname or "{" in value.split("/", 3)[2]:
+        raise ValueError(
+            'not a URL to call; write for example "https://shop.example/api/visitor?ref={visitor}"'
+        )
+    return value
+
+
+def _path(value: str) -> str:
+    try:
+        jmespath.compile(value)
+    except JMESPathError as error:
+        raise ValueError(f"not a JMESPath expression: {error}") from error
+    return value
+
+
+FactName = Annotated[str, Field(pattern=r"^(customer\.(logged_in|group)|[a-z][a-z0-9_]{0,31})$")]
+
+
+class CustomFact(Model):
+    """A fact of the site's own: where it comes from, and of which type it is."""
+
+    type: Literal["string", "int", "double", "bool"] = "string"
+    header: str | None = Field(None, pattern=r"^[A-Za-z0-9-]{1,64}$")
+    cookie: str | None = Field(None, pattern=r"^[A-Za-z0-9_.-]{1,100}\*?$")
+    selector: str | None = Field(None, min_length=1)
+    attribute: str | None = Field(None, pattern=r"^[A-Za-z][A-Za-z0-9_:.-]{0,63}$")
+    json_path: Annotated[str, Field(max_length=300), AfterValidator(_path)] | None = None
+    script: str | None = Field(None, pattern=r"^[A-Za-z0-9_:.-]{1,100}$")
+    pages: list[Annotated[str, Field(min_length=1, max_length=300)]] = Field([], max_length=20)
+    url: Annotated[str, Field(max_length=500), AfterValidator(_api)] | None = None
+    keep: Literal["page", "visit", "visitor"] = "visit"
+    timeout: Decimal = Field(Decimal(2), gt=0, le=10)
+    cache_seconds: int = Field(300, ge=1, le=86400)
+    allow_private: bool = False
+
+    @model_validator(mode="after")
+    def _has_one_source(self) -> Self:
+        sources = {
+            "header": self.header is not None,
+            "cookie": self.cookie is not None and self.url is None,
+            "selector": self.selector is not None,
+            "json_path": self.json_path is not None and self.url is None,
+            "pages": bool(self.pages),
+            "url": self.url is not None,
+        }
+        given = [name for name, there in sources.items() if there]
+        if len(given) != 1:
+            which = f"it has {' and '.join(given)}" if given else "it has none"
+            raise ValueError(f"a fact has one of {', '.join(sources)}; {which}")
+        if self.pages and self.type != "int":
+            raise ValueError('how many pages were seen is a number: write type = "int"')
+        if self.url is not None and "{cookie}" in self.url and self.cookie is None:
+            raise ValueError("{cookie} in `url` needs `cookie`, the cookie's name")
+        return self

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, SecretStr
 from .base import Host, Language, Model, OneHost, PageType, TimeZone
 from .chat import Callback, Chat, Hours, Widget
 from .credit import Credit
-from .facts import Calendar, ProductPage, Score, Signal
+from .facts import Calendar, CustomFact, FactName, ProductPage, Score, Signal
 from .invites import Invites
 from .offers import Offers
 from .orders import Carry, Cart, Fraud, Hold, Net, Order, Webhook
@@ -142,6 +142,7 @@ class Site(Model):
     product: ProductPage = ProductPage()
     signals: list[Signal] = Field([], max_length=100)
     score: Score = Score()
+    facts: dict[FactName, CustomFact] = Field({}, max_length=50)
     slow_seconds: float = Field(4.0, gt=0, le=600)
     widget: Widget = Widget()
     chat: Chat = Chat()

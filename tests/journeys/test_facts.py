@@ -93,7 +93,9 @@ class Case:
 
     def site(self, shop: str) -> str:
         lines = ", ".join(f"'''{line}'''" for line in self.lines)
-        return SITE.format(name=self.name, shop=shop, keys=self.keys, tables=self.tables, lines=lines)
+        return SITE.format(
+            name=self.name, shop=shop, keys=self.keys, tables=self.tables.replace("SHOP", shop), lines=lines
+        )
 
 
 def ways(*paths: str) -> Does:
@@ -423,6 +425,64 @@ PEOPLE = [
 ]
 
 
+OWN = """
+[sites.facts]
+"customer.group" = { selector = "body", attribute = "data-group", keep = "visitor" }
+"customer.logged_in" = { type = "bool", selector = "#logout" }
+shipping = { type = "double", selector = ".shipping", keep = "page" }
+stock = { type = "int", script = "state", json_path = "variants[0].stock" }
+sku = { json_path = '''[?"@type"=='Product'] | [0].sku''' }
+member = { type = "bool", cookie = "member_*" }
+token = { cookie = "token" }
+edge = { header = "X-Edge" }
+helped = { type = "int", pages = ["/help*"] }
+points = { type = "int", url = "SHOP/api/points?t={visitor}", json_path = "points", allow_private = true }
+level = { url = "SHOP/api/level/{cookie}", cookie = "token", allow_private = true }
+private = { url = "http://127.0.0.1:9/x" }
+"""
+
+
+def member(path: str) -> Does:
+    def does(visitor: Shopper) -> None:
+        visitor.see("/")
+        visitor.cookies |= {"member_7": "1", "token": "a b"}
+        visitor.see(path)
+
+    return does
+
+
+CUSTOM = [
+    Case(
+        "own-group",
+        ('customer.group == "dealer"', "!customer.logged_in"),
+        ways("/", "/dealer", "/mills"),
+        tables=OWN,
+    ),
+    Case("own-logged-in", ("customer.logged_in",), ways("/", "/dealer?in=1"), tables=OWN),
+    Case("own-page", ("custom.shipping == 4.9",), ways("/", "/dealer"), tables=OWN),
+    Case(
+        "own-page-left",
+        ("!has(custom.shipping)", "visit.pages == 3"),
+        ways("/", "/dealer", "/mills"),
+        tables=OWN,
+    ),
+    Case("own-script", ("custom.stock == 7",), ways("/", "/dealer"), tables=OWN),
+    Case("own-linked", ('custom.sku == "C-64"',), ways("/", "/mill/linked"), tables=OWN),
+    Case("own-cookie", ("custom.member", 'custom.token == "a b"'), member("/"), tables=OWN),
+    Case("own-header", ('custom.edge == "fra"',), ways("/"), tables=OWN, headers={"X-Edge": "fra"}),
+    Case("own-pages", ("custom.helped == 2",), ways("/help/1", "/", "/help/2"), tables=OWN),
+    Case("own-api", ("custom.points == 42",), ways("/"), tables=OWN, control=False),
+    Case("own-api-cookie", ('custom.level == "gold"',), member("/"), tables=OWN),
+    Case("own-api-private", ("!has(custom.private)",), ways("/"), tables=OWN, control=False),
+    Case(
+        "event-of-its-own",
+        ("events.sized == 1", "events.sized_10m == 1"),
+        fetches("/sizes/find"),
+        tables="[[sites.signals]]\nevent = 'sized'\npath = ['/sizes/*']",
+    ),
+]
+
+
 def now() -> datetime:
     return datetime.now(UTC)
 
@@ -448,7 +508,7 @@ REST = [
     Case("agents-open", ("agents.open",), ways("/"), control=False),
 ]
 
-CASES = [*PAGE, *PRODUCTS, *VISIT, *ARRIVAL, *HAPPENED, *PEOPLE, *CLIENT, *REST]
+CASES = [*PAGE, *PRODUCTS, *VISIT, *ARRIVAL, *HAPPENED, *PEOPLE, *CUSTOM, *CLIENT, *REST]
 
 
 LINKED = """<script type="application/ld+json">[{"@context": "https://schema.org", "@type": "BreadcrumbList",
@@ -474,7 +534,17 @@ FORM = "<form method=post><input name=text></form>"
 def answer_of(asked: Asked) -> Answer | None:
     """What is no usual page."""
     on = (("Content-Type", "text/html"), ("Location", "/account"))
+    as_json = (("Content-Type", "application/json"),)
     match asked.method, asked.path:
+        case "GET", "/api/points" if asked.query.startswith("t=clw1_"):
+            return Answer('{"points": 42}', 200, as_json)
+        case "GET", "/api/level/a%20b":
+            return Answer('"gold"', 200, as_json)
+        case "GET", "/dealer":
+            inside = "<a id=logout>out</a>" if "in=1" in asked.query else ""
+            state = '<script id="state" type="application/json">{"variants": [{"stock": 7}]}</script>'
+            body = f"<p class=shipping>4,90</p>{inside}{state}"
+            return Answer(page_of(body).replace("<body>", "<body data-group=dealer>"))
         case "POST", "/login":
             if b"right" in asked.body:
                 return Answer("", 302, on)

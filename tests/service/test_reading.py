@@ -53,7 +53,7 @@ class Gate:
         self.open = threading.Event()
         self.running: list[str] = []
 
-    def __call__(self, page: ReadPage, order: Any, cart: Any, asked: Any, product: Any) -> PageRead:
+    def __call__(self, page: ReadPage, order: Any, cart: Any, asked: Any, *_: Any) -> PageRead:
         self.running.append(page.path)
         assert self.open.wait(30)
         return PageRead()
