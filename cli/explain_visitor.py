@@ -189,6 +189,9 @@ def _show(found: Explanation, masking: Masking) -> None:
         for line in explained.lines:
             _show_line(line, masking, "  ")
     rule = found.decision.rule
+    console.print("Invites:")
+    for told in found.standing:
+        console.print(f"  {escape(told)}")
     console.print(f"Now: {rule.action if rule else 'no rule; widget.default acts'}")
 
 

@@ -104,6 +104,11 @@ class Asked:
         self.noted: list[tuple[Experiment, str, bool]] = []
         self.arms: dict[str, str] = {}
         self.throttled = False
+        self._held: str | None = None
+
+    def standing(self) -> tuple[str, ...]:
+        """See `standing`."""
+        return standing(self._policy, self._case)
 
     def __call__(self, rule: Rule, waits: bool) -> Refusal | None:
         """Why the rule may not act, or None. One that waits is not assigned yet."""
@@ -239,10 +244,11 @@ class Asked:
             # It would get another arm on each page.
             return refusal
         assigned = refusal is None
-        held = holdout.arm(case.visitor) == HELD_OUT
+        if self._held is None:
+            self._held = holdout.arm(case.visitor)
         if self._policy.invites.holdout:
-            self.noted.append((holdout, holdout.arm(case.visitor), assigned))
-        if held:
+            self.noted.append((holdout, self._held, assigned))
+        if self._held == HELD_OUT:
             return refusal or Refusal(f"the visitor is in the hold-out of {self._policy.invites.holdout:g} %")
         arm = experiment.arm(case.visitor)
         self.noted.append((experiment, arm, assigned))
@@ -265,6 +271,38 @@ class Asked:
             places = load.free - limits.reserved
             return Refusal(f"{rate:g} invites in a minute are enough for {places} free places", wait)
         return None
+
+
+def standing(policy: Policy, case: Case) -> tuple[str, ...]:
+    """How a visitor stands with the limits and experiments, a line for each, for people."""
+    limits, zone = policy.invites, policy.zone
+    here = [one for one in case.offers if one.visit == case.visit]
+    lately = sum(one.at > case.now - limits.days * DAY for one in case.offers)
+    dismissed = sum(one.end == "dismissed" for one in here)
+    passed = ignored(case.offers, case.visit, policy.pages, limits.pages)
+    held = policy.holdout.arm(case.visitor) == HELD_OUT
+    lines = [
+        f"hold-out of {limits.holdout:g} %: {'yes, no rule invites this visitor' if held else 'no'}",
+        f"invites in this visit: {len(here)} of {limits.per_visit}",
+        *(f"  {one.rule}, {_local(one.at, zone)}, {_fate(one)}" for one in here),
+        f"invites within {_days(limits.days)}: {lately} of {limits.per_visitor}",
+        f"dismissed in this visit: {dismissed} of {limits.dismissals}, ignored: {passed} of {limits.ignored}",
+    ]
+    if case.offers:
+        passed_seconds = case.now - max(one.last_at for one in case.offers)
+        lines.append(f"the last invite was {passed_seconds:.0f} s ago, the pause is {limits.pause} s")
+    if case.load is not None and case.load.online and limits.throttle:
+        places = max(0, case.load.free - limits.reserved)
+        lines.append(f"places for invites: {places}, {places * limits.throttle:g} invites a minute")
+    for name, own in policy.own.items():
+        if own.experiment is not None and len(own.experiment.arms) > 1:
+            lines.append(f"arm of {name}: {own.experiment.arm(case.visitor)}")
+    return tuple(lines)
+
+
+def _fate(one: Offer) -> str:
+    pages = f"on {one.pages} page{'' if one.pages == 1 else 's'}"
+    return f"{pages}, {one.end or ('seen' if one.seen else 'not seen')}"
 
 
 def moment(at: date | datetime, zone: ZoneInfo, *, end: bool = False) -> float:

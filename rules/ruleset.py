@@ -44,10 +44,12 @@ class RuleExplained:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The decision, and every rule in order of evaluation."""
+    """The decision, and every rule in order of evaluation. `standing` are lines about the visitor, which the
+    caller adds."""
 
     decision: Decision
     rules: tuple[RuleExplained, ...]
+    standing: tuple[str, ...] = ()
 
 
 class RuleSet:

@@ -1,6 +1,7 @@
 """What to show to a visitor on this page: writes the page view down, gathers the facts, asks the rules."""
 
 import asyncio
+import dataclasses
 import math
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any
@@ -424,9 +425,8 @@ class Decisions:
         load = self._agents.of(site.name, now)
         asked = self._inviting.ask(site, visitor, page, load, now, recognised=True)
         found = await self._outside.find(site, visitor, page.url, page.seconds)
-        return site.rules.explain(
-            gather(site, visitor, page, load, now, site.rules.facts, found=found), asked
-        )
+        facts = gather(site, visitor, page, load, now, site.rules.facts, found=found)
+        return dataclasses.replace(site.rules.explain(facts, asked), standing=asked.standing())
 
 
 def _soon(found: Found, retry_after: float | None) -> float | None:

@@ -124,6 +124,7 @@ class TestTimes:
         return why(policy(more, zone=BERLIN), rule_of(**more), now=at)
 
     def test_a_rule_starts_and_ends_by_itself_in_the_time_zone_of_the_site(self) -> None:
+        """feature A6"""
         more = {"starts": "2026-12-01", "ends": "2026-12-31"}
         assert self.refused(self.moment("2026-11-30T23:59"), **more) == "it starts on 2026-12-01 00:00"
         assert self.refused(self.moment("2026-12-01T00:00"), **more) is None
@@ -177,6 +178,7 @@ class TestTimes:
 
 class TestAgents:
     def test_the_default_rule_is_there_while_agents_have_time(self) -> None:
+        """feature E8"""
         of, rule = policy({"default": True}), rule_of(default=True)
         assert why(of, rule, load=Load(online=True, free=3, busy=False)) is None
         assert "too busy" in str(why(of, rule, load=Load(online=True, free=1, busy=True)))
@@ -184,6 +186,7 @@ class TestAgents:
         assert why(of, rule) is None  # it is not known who is there
 
     def test_invites_stop_when_no_place_is_free_but_forced_ones_go_on(self) -> None:
+        """feature E9"""
         full = Load(online=True, free=0, busy=True)
         assert why(policy(), load=full) == "the agents have 0 free places"
         assert why(policy({"forced": True}), rule_of(forced=True), load=full) is None
@@ -192,6 +195,7 @@ class TestAgents:
         assert "2 of them kept for forced rules" in str(why(of, load=Load(online=True, free=2, busy=False)))
 
     def test_the_free_places_say_how_many_invites_there_are_in_a_minute(self) -> None:
+        """feature B28"""
         rates: list[float] = []
 
         def full(rate: float) -> float:
@@ -258,6 +262,25 @@ class TestExperiments:
         found = Asked(policy(holdout=5), case(load=Load(online=True, free=0, busy=True)))
         assert found(rule_of(), False) is not None
         assert {assigned for _, _, assigned in found.noted} == {False}
+
+
+def test_a_visitors_standing_has_limits_with_counts_and_its_arms() -> None:
+    of = policy({"no_invite": 50}, {"name": "s"}, zone=BERLIN, holdout=50, throttle=4)
+    one = next(v for v in (f"v{n}" for n in range(99)) if of.holdout.arm(v) != HELD_OUT)
+    offers = (offer("s", ago=40, pages=2, seen=1), offer("old", ago=8 * 86400, visit=0, end="dismissed"))
+    asked_of = Asked(of, case(visitor=one, offers=offers, load=Load(online=True, free=3, busy=False)))
+    experiment = of.experiment("r")
+    assert experiment is not None
+    assert asked_of.standing() == (
+        "hold-out of 50 %: no",
+        "invites in this visit: 1 of 3",
+        "  s, 2027-01-15 08:59, on 2 pages, seen",
+        "invites within 7 days: 1 of 6",
+        "dismissed in this visit: 0 of 1, ignored: 0 of 2",
+        "the last invite was 40 s ago, the pause is 30 s",
+        "places for invites: 3, 12 invites a minute",
+        f"arm of r: {experiment.arm(one)}",
+    )
 
 
 RULES = [{"name": name} for name in "abcd"]
