@@ -28,6 +28,7 @@ LISTED = 10
 VERDICTS = {
     "acts": ("green", "acts"),
     "behind": ("cyan", "would act, but another stands before it"),
+    "armed": ("cyan", "waits for a signal of the browser"),
     "fails": ("red", "does not act"),
     "skipped": ("yellow", "may not act now"),
     "disabled": ("bright_black", "is switched off"),
@@ -182,6 +183,7 @@ def _show(found: Explanation, masking: Masking) -> None:
             outcome += (
                 f", and may not: {explained.why}" if explained.verdict == "fails" else f": {explained.why}"
             )
+        outcome += f": {', '.join(explained.rule.on)}" if explained.verdict == "armed" else ""
         wait = f", would in {explained.retry_after:g} s" if explained.retry_after is not None else ""
         console.print(
             f"[{color}]{escape(explained.rule.name)}[/{color}] ({explained.rule.action}): {outcome}{wait}"

@@ -22,8 +22,8 @@ STEPS: Final = ("eligible", "assigned", "rendered", "seen", "dismissed", "accept
 class Offer(Struct, frozen=True, array_like=True):
     """The invite of a rule in a visit (by the visit's number). `at` is when the browser first got it,
     `last_at` when something last happened to it; `pages` counts the page views for which it was given,
-    `views` are the last of them. `seen` counts those on which it was in view; `end` is dismissed, accepted or
-    empty."""
+    `views` are the last of them. `seen` counts those on which it was in view; `end` is dismissed, accepted,
+    withdrawn or empty."""
 
     rule: str
     visit: int
@@ -46,6 +46,7 @@ class Record(Protocol):
     offers: tuple[Offer, ...]
     dismissals: int
     exposed: Mapping[str, int]
+    withdrawn: tuple[str, ...]
 
 
 def offer_of(offers: Sequence[Offer], rule: str, visit: int) -> Offer | None:
@@ -109,10 +110,24 @@ class Invited(Struct, frozen=True):
         one = found or Offer(self.rule, visitor.visits, now, now)
         if self.what == "seen":
             one = replace(one, seen=one.seen + 1, pages=max(one.pages, one.seen + 1))
-        elif one.end in ("", "dismissed") and one.end != self.what:
+        elif one.end in ("", "dismissed", "withdrawn") and one.end != self.what:
             visitor.dismissals += (self.what == "dismissed") - (one.end == "dismissed")
             one = replace(one, end=self.what)
         visitor.offers = _with(visitor.offers, replace(one, last_at=now))
+
+
+class Withdrawn(Struct, frozen=True):
+    """The invites of some rules do not come any more in this visit, whether they were shown or not."""
+
+    rules: tuple[str, ...]
+
+    def apply(self, visitor: Record, now: float) -> None:
+        """One that is shown ends, unless it was answered before."""
+        visitor.withdrawn = tuple(dict.fromkeys((*visitor.withdrawn, *self.rules)))
+        for rule in self.rules:
+            found = offer_of(visitor.offers, rule, visitor.visits)
+            if found is not None and not found.end:
+                visitor.offers = _with(visitor.offers, replace(found, end="withdrawn"))
 
 
 class Exposed(Struct, frozen=True):

@@ -80,11 +80,12 @@ class Visitor(Struct, omit_defaults=True):
     one and `pages` the number of its page views; `trail` holds the last page views of all visits. `cart`
     is the last cart seen on a page: `value` (decimal text), `currency`, `items`; `cart_at` is when. `offers`
     are the last invites of all visits, `dismissals` counts those that were dismissed; `exposed` has by
-    experiment how far the visitor got (`invites.STEPS`). `talked_at` is when
-    the last conversation was opened, `chat_failed_at` when a provider's chat did not come. `ordered_on` marks
-    the page that showed the last order, `order_seen_at` is when clew heard of it (`ordered_at` is the order's
-    own time), `shopped_at` the last time since then that a cart
-    or the checkout was seen, `cart_on` the last paths on which a cart was read. `talk` is what the ledger
+    experiment how far the visitor got (`invites.STEPS`), `withdrawn` are the rules whose invites do not
+    come any more in this visit. `talked_at` is when the last conversation was opened, `chat_failed_at`
+    when a provider's chat did not come. `ordered_on` marks the page that showed the last order,
+    `order_seen_at` is when clew heard of it (`ordered_at` is the order's own time), `shopped_at` the last
+    time since then that a cart or the checkout was seen, `cart_on` the last paths on which a cart was
+    read. `talk` is what the ledger
     holds of the last conversation, None where the ledger has not been asked; `read` is the id of the newest
     message that the visitor has read. `consent` is what shows its consent, at a site that asks: the source,
     and when the choice was made. `handed` are the tokens by which it came from another host of the shop and
@@ -107,6 +108,7 @@ class Visitor(Struct, omit_defaults=True):
     cart_at: float = 0.0
     offers: tuple[Offer, ...] = ()
     dismissals: int = 0
+    withdrawn: tuple[str, ...] = ()
     exposed: Mapping[str, int] = {}
     talked_at: float = 0.0
     chat_failed_at: float = 0.0
@@ -273,6 +275,7 @@ class Viewed(Struct, frozen=True):
             visitor.visits += 1
             visitor.visit_at = now
             visitor.pages = 0
+            visitor.withdrawn = ()
         visitor.first_at = visitor.first_at or now
         visitor.pages += 1
         visitor.language = self.language or visitor.language

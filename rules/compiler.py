@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..settings.model import Rule
+from ..settings.model.rules import seconds_of
 from .conditions import Condition, ConditionError, compile_line, line_of, where
 from .facts import RULE_FACTS, Vocabulary
 from .ranked import Ranked
@@ -69,7 +70,15 @@ class Compiler:
         if self._left < 0:
             message = f"a rule may have at most {LINES} lines"
             self.problems.append(RuleProblem(place, (), message, "join some with &&"))
+        waits = (("visit.seconds", rule.wait), ("page.seconds", rule.wait_page))
+        trees += [self._added(f"{fact} >= {seconds_of(wait)}") for fact, wait in waits if wait is not None]
         return rule, tuple(trees)
+
+    def _added(self, line: str) -> Tree:
+        """A line that another setting of the rule stands for."""
+        found = self._line((), line)
+        assert found is not None
+        return found
 
     def _trees(self, at: Place, conditions: Sequence[object], depth: int) -> list[Tree]:
         found = [self._tree((*at, n), condition, depth) for n, condition in enumerate(conditions)]

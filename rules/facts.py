@@ -101,10 +101,10 @@ class LazyFacts(dict[str, Mapping[str, Any]]):
 def advance(facts: Facts, seconds: int) -> dict[str, Mapping[str, Any]]:
     """The facts `seconds` later if nothing changes but time.
 
-    The clock is advanced as a wall clock, so when daylight saving time begins or ends it is off by that hour;
-    the next decision uses the real clock. No rule can use `clock.second`, but with it minutes change at the
-    right second. Without it the minute is assumed to have just begun, so that a rule acts late rather than
-    too early.
+    No rule can use `clock.at` (unix seconds) and `clock.zone`, but with them the clock is right also in a
+    night in which daylight saving time begins or ends. Without them it is advanced as a wall clock, and
+    without `clock.second` the minute is assumed to have just begun, so that a rule acts late rather than too
+    early.
     """
     later: dict[str, Mapping[str, Any]] = dict(facts)
     for group in ("visit", "page", "cart", "invite", "chat"):
@@ -116,11 +116,7 @@ def advance(facts: Facts, seconds: int) -> dict[str, Mapping[str, Any]]:
 
 
 def _advance_clock(clock: Mapping[str, Any], seconds: int) -> Mapping[str, Any]:
-    try:
-        today = date.fromisoformat(clock["date"])
-        moment = datetime.combine(today, time(clock["hour"], clock["minute"], clock.get("second", 0)))
-        moment += timedelta(seconds=seconds)
-    except (KeyError, TypeError, ValueError, OverflowError):
+    if (moment := moment_of(clock, seconds)) is None:
         return clock
     later = {
         "hour": moment.hour,
@@ -132,5 +128,19 @@ def _advance_clock(clock: Mapping[str, Any], seconds: int) -> Mapping[str, Any]:
         "month": moment.month,
         "year": moment.year,
     }
+    if "at" in clock:
+        later["at"] = clock["at"] + seconds
     # Whether a later day is a holiday is not known here.
     return {**clock, **{name: later[name] for name in clock if name in later}}
+
+
+def moment_of(clock: Mapping[str, Any], seconds: float) -> datetime | None:
+    """The local time so many seconds later, by the facts of the clock; None if they do not tell."""
+    try:
+        if "at" in clock:
+            return datetime.fromtimestamp(clock["at"] + seconds, clock["zone"])
+        today = date.fromisoformat(clock["date"])
+        moment = datetime.combine(today, time(clock["hour"], clock["minute"], clock.get("second", 0)))
+        return moment + timedelta(seconds=seconds)
+    except (KeyError, TypeError, ValueError, OverflowError, OSError):
+        return None

@@ -8,14 +8,15 @@ the line at that moment.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Literal
 
 import cel
 
 from .checker import constant, fact_path
-from .facts import CLOCK, SECONDS, Facts
+from .facts import CLOCK, SECONDS, Facts, moment_of
 from .syntax import Node
 
 HORIZON = 30 * 60
@@ -124,7 +125,34 @@ def candidates(turn: Turn, facts: Facts, later: Callable[[int], cel.Context | No
         found = {math.floor(value - now) + after for value in _compared(turn, later) for after in (0, 1)}
     else:
         found = _searched(turn, later)
+    if turn.kind != "seconds" and (shift := _shift(facts.get("clock", {}))) is not None:
+        # The minutes after it are others than were counted on.
+        found |= {shift, *(range(*_minutes(facts["clock"], shift)))}
     return {moment for moment in found if 1 <= moment <= HORIZON}
+
+
+def _shift(clock: Mapping[str, Any]) -> int | None:
+    """In how many seconds daylight saving time begins or ends, if it is within the horizon."""
+
+    def offset(seconds: int) -> timedelta | None:
+        moment = moment_of(clock, seconds)
+        return None if moment is None else moment.utcoffset()
+
+    low, high = 0, HORIZON
+    now = offset(low)
+    if now is None or offset(high) == now:
+        return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if offset(middle) == now else (low, middle)
+    return high
+
+
+def _minutes(clock: Mapping[str, Any], since: int) -> tuple[int, int, int]:
+    """The range of the seconds at which minutes begin after that."""
+    moment = moment_of(clock, since)
+    assert moment is not None
+    return since + (60 - moment.second) % 60, HORIZON + 1, 60
 
 
 def _compared(turn: Turn, later: Callable[[int], cel.Context | None]) -> Sequence[float]:

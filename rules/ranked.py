@@ -6,7 +6,7 @@ the lowest; for each condition there is a number with the rules that do without 
 and the time linear in the rules, rules are taken in blocks.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from msgspec import Struct
@@ -17,6 +17,8 @@ from .moments import Wait
 from .trees import Tree
 
 BLOCK = 1024
+SIGNALS = 20
+EVENT = "event"  # the kind of a signal that a page tells by name
 
 
 class Refusal(Struct, frozen=True):
@@ -44,6 +46,10 @@ class Ranked:
     timed: tuple[Tree, ...]
     waits: tuple[Wait, ...] | None
 
+    def signalled(self, told: Container[str]) -> bool:
+        """Whether the browser has told a signal that the rule waits for, or it waits for none."""
+        return not self.rule.on or any(signal in told for signal in self.rule.on)
+
 
 class Block:
     """Some of the rules, in order."""
@@ -67,11 +73,21 @@ def blocks_of(rules: Sequence[Ranked]) -> tuple[Block, ...]:
 @dataclass(slots=True)
 class Found:
     """The rule that acts, if any. Of those before it: `waiting` are rules of which only conditions with facts
-    of time are false, `refused` in how many seconds those that are refused may act."""
+    of time are false, `armed` wait for a signal of the browser, `refused` is in how many seconds those that
+    are refused may act."""
 
     winner: Ranked | None = None
     waiting: list[Ranked] = field(default_factory=list)
+    armed: list[Ranked] = field(default_factory=list)
     refused: list[float] = field(default_factory=list)
+
+    def signals(self, told: Container[str]) -> tuple[str, ...]:
+        """What the browser should tell: signals that rules wait for, and events that withdraw an invite that
+        waits or is shown. Not what it has `told`."""
+        pending = [*self.armed, *self.waiting, *([self.winner] if self.winner is not None else [])]
+        wanted = [signal for one in self.armed for signal in one.rule.on]
+        wanted += [f"{EVENT} {name}" for one in pending for name in one.rule.cancel_on]
+        return tuple(signal for signal in dict.fromkeys(wanted) if signal not in told)[:SIGNALS]
 
 
 def first_of(
@@ -79,9 +95,10 @@ def first_of(
     truth: Callable[[Tree], bool | None],
     truths: Mapping[Tree, object],
     refuse: Refuse | None,
+    told: Container[str] = (),
 ) -> Found:
-    """The first rule whose conditions are all true and that is not refused. `truths` has what
-    `truth` has found."""
+    """The first rule whose conditions are all true and that is not refused. `truths` has what `truth` has
+    found, `told` are the signals that the browser has told on this page."""
     found = Found()
     for block in blocks:
         left, rules, without = block.enabled, block.rules, block.without
@@ -97,19 +114,20 @@ def first_of(
             else:
                 left ^= bit
                 now = all(truth(condition) is True for condition in one.timed)
-                if _acts(one, now, refuse, found):
+                if _acts(one, now, refuse, told, found):
                     found.winner = one
                     return found
     return found
 
 
-def _acts(one: Ranked, now: bool, refuse: Refuse | None, found: Found) -> bool:
+def _acts(one: Ranked, now: bool, refuse: Refuse | None, told: Container[str], found: Found) -> bool:
     """Whether a rule of which everything but time is true acts; else it is noted what it waits for."""
-    refusal = refuse(one.rule, not now) if refuse is not None else None
-    if refusal is None or (not now and refusal.seconds is not None):
-        if now:
+    ready = now and one.signalled(told)
+    refusal = refuse(one.rule, not ready) if refuse is not None else None
+    if refusal is None or (not ready and refusal.seconds is not None):
+        if ready:
             return True
-        found.waiting.append(one)
+        (found.armed if now else found.waiting).append(one)
     elif refusal.seconds is not None:
         found.refused.append(refusal.seconds)
     return False

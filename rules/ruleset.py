@@ -1,7 +1,7 @@
 """The rules of one site: which of them acts now, when to evaluate them next, and why. No I/O."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,30 +12,36 @@ from .compiler import Compiler, RuleErrors
 from .evaluation import Explained, Lookahead, Moment, Plan
 from .facts import RULE_FACTS, Facts, Vocabulary
 from .moments import HORIZON, Wait
-from .ranked import Ranked, Refuse, blocks_of, first_of
+from .ranked import EVENT, Ranked, Refuse, blocks_of, first_of
 from .values import NONE_KNOWN, Known
 
 
 class Decision(Struct, frozen=True):
     """The rule that acts now, if any, and in how many seconds to decide again. `retry_after` is None if the
-    decision does not change with time."""
+    decision does not change with time. `signals` are what the browser should tell, so that it is decided
+    again."""
 
     rule: Rule | None
     retry_after: float | None
+    signals: tuple[str, ...] = ()
+
+
+Verdict = Literal["acts", "behind", "armed", "fails", "skipped", "disabled"]
 
 
 @dataclass(frozen=True, slots=True)
 class RuleExplained:
     """Why a rule acts or does not act.
 
-    `acts`: it is the decision. `behind`: all its lines are true, but another rule comes first. `fails`: line
+    `acts`: it is the decision. `behind`: all its lines are true, but another rule comes first.
+    `armed`: they are, and it waits for a signal of the browser. `fails`: line
     `failed` (the index of the first) is not true; in `retry_after` seconds all of them would be true if only
     time passes. `skipped`: the caller refuses it, for the reason in `why`, also if it `fails`.
     `disabled`: by the settings.
     """
 
     rule: Rule
-    verdict: Literal["acts", "behind", "fails", "skipped", "disabled"]
+    verdict: Verdict
     failed: int | None
     lines: tuple[Explained, ...]
     retry_after: float | None
@@ -72,11 +78,20 @@ class RuleSet:
         self._plan = Plan(self._conditions, vocabulary)
         self._engine = Plan([c for c in self._conditions if c.direct is None], vocabulary)
         self._timed_plan = Plan([c for c in self._conditions if c.turns], vocabulary)
+        # All that the browser may tell.
+        self.signals = frozenset(
+            signal
+            for one in self._order
+            for signal in (*one.rule.on, *(f"{EVENT} {name}" for name in one.rule.cancel_on))
+        )
         # The names of the facts that the lines use, by group: a decision needs no others.
         self.facts = self._plan.names
 
-    def decide(self, facts: Facts, refuse: Refuse | None = None) -> Decision:
-        """The first rule whose conditions are all true and that is not refused; never raises.
+    def decide(
+        self, facts: Facts, refuse: Refuse | None = None, told: Container[str] = frozenset()
+    ) -> Decision:
+        """The first rule whose conditions are all true and that is not refused; never raises. `told` are the
+        signals that the browser has told on this page.
 
         `retry_after` is the earliest moment, in whole seconds from now (1 to 1800), at which the decision
         would change with time alone: a rule before the one that acts becomes true, or the one that acts
@@ -85,17 +100,20 @@ class RuleSet:
         than that, and at most half a minute later.
         """
         moment = Moment(self._conditions, self._plan, facts, self._engine)
-        return self._decide(moment, refuse)[0]
+        return self._decide(moment, refuse, told)[0]
 
-    def _decide(self, moment: Moment, refuse: Refuse | None) -> tuple[Decision, Ranked | None]:
-        found = first_of(self._blocks, moment.truth, moment.truths, refuse)
+    def _decide(
+        self, moment: Moment, refuse: Refuse | None, told: Container[str]
+    ) -> tuple[Decision, Ranked | None]:
+        found = first_of(self._blocks, moment.truth, moment.truths, refuse, told)
         winner = found.winner
         timed = found.waiting or (winner and winner.timed)
         retry_after = self._retry_after(moment, found.waiting, winner) if timed else None
         if found.refused:
             ends = float(max(1, math.ceil(min(found.refused))))
             retry_after = ends if retry_after is None else min(retry_after, ends)
-        return Decision(winner.rule if winner else None, retry_after), winner
+        signals = found.signals(told) if self.signals else ()
+        return Decision(winner.rule if winner else None, retry_after, signals), winner
 
     def _retry_after(self, moment: Moment, waiting: Sequence[Ranked], winner: Ranked | None) -> float | None:
         """`waiting` are rules of which only conditions with facts of time are false."""
@@ -108,25 +126,31 @@ class RuleSet:
         ahead = Lookahead(self._conditions, self._timed_plan, moment.lazy.complete())
         return ahead.first(moment, [*searched], ends, due)
 
-    def explain(self, facts: Facts, refuse: Refuse | None = None) -> Explanation:
+    def explain(
+        self, facts: Facts, refuse: Refuse | None = None, told: Container[str] = frozenset()
+    ) -> Explanation:
         """The result of `decide` with every line of every rule."""
         moment = Moment(self._conditions, self._plan, facts)
-        decision, winner = self._decide(moment, refuse)
+        decision, winner = self._decide(moment, refuse, told)
         return Explanation(
-            decision, tuple(self._explained(one, moment, refuse, one is winner) for one in self._order)
+            decision, tuple(self._explained(one, moment, refuse, told, one is winner) for one in self._order)
         )
 
-    def _explained(self, one: Ranked, moment: Moment, refuse: Refuse | None, wins: bool) -> RuleExplained:
+    def _explained(
+        self, one: Ranked, moment: Moment, refuse: Refuse | None, told: Container[str], wins: bool
+    ) -> RuleExplained:
         rule = one.rule
         lines = tuple(moment.explained(condition) for condition in one.conditions)
         failed = next((place for place, line in enumerate(lines) if not line.holds), None)
         refusal = refuse(rule, failed is not None) if refuse is not None and not wins else None
         retry_after = None
-        verdict: Literal["acts", "behind", "fails", "skipped", "disabled"]
+        verdict: Verdict
         if not rule.enabled:
             verdict = "disabled"
         elif failed is None and refusal is not None:
             verdict = "skipped"
+        elif failed is None and not one.signalled(told):
+            verdict = "armed"
         elif failed is None:
             verdict = "acts" if wins else "behind"
         else:

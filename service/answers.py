@@ -1,6 +1,6 @@
 """The response of a decision, made of parts that are rendered once for each rule and language."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -35,6 +35,8 @@ class Answers:
         *,
         variant: str | None = None,
         retry_after: float | None,
+        watch: Sequence[str] = (),
+        withdrawn: Sequence[str] = (),
         conversation: bool,
         unread: int,
         online: bool,
@@ -46,7 +48,8 @@ class Answers:
         chat: Mapping[str, object] | None = None,
     ) -> bytes:
         """A whole answer as JSON, for a `page` of a type. `variant` names one of the rule's texts.
-        `retry_after` is in seconds. `order` are the
+        `retry_after` is in seconds. `watch` are the signals that the browser should tell, `withdrawn` the
+        rules whose invites it should not show any more. `order` are the
         selectors of an order that the browser should read, None for none. `consent` is the visitor's consent
         for the loader, None if the site does not ask for it. `carry` is the visitor's token and the cart that
         gets it, `checkout` are the hosts to which links get one. `chat` is what the provider's chat gets,
@@ -58,6 +61,10 @@ class Answers:
         if part is None:
             part = self._part(rule, language, page, variant)
         optional = b"" if order is None else b',"order":' + _json(order)
+        if withdrawn:
+            optional += b',"withdrawn":' + _json(withdrawn)
+        if watch:
+            optional += b',"watch":' + _json(watch)
         if back is not None:
             optional += b',"back":' + _json(back)
         if consent is not None:

@@ -17,11 +17,13 @@ from ..referral.consent.decision import ASSUMED, ConsentState, permitted, recogn
 from ..referral.consent.signals import Consent
 from ..referral.cookie import NAME, Known
 from ..referral.handover import PARAM, HandoverError
+from ..referral.invites import Withdrawn
 from ..referral.landing import Dropped
 from ..referral.masking import masked_text
 from ..referral.touches import SAME_ARRIVAL, Touch, merge
 from ..referral.visitor import Agreed, Change, Page, SeenAs, Talk, Viewed, Visitor, changed
 from ..rules.policy import Asked
+from ..rules.ranked import EVENT
 from ..rules.ruleset import Decision, Explanation
 from ..settings.addresses import split
 from ..settings.model import PageType
@@ -284,6 +286,8 @@ class Decisions:
             self._attribution.notify_touch(site, visitor.id, view.arrival.touch)
         if view.known is not None and view.arrival.renew:
             self._attribution.click_watch.seen(site, view.known.touches, view.arrival.known.touches)
+        for rule in view.ended:
+            self._events.emit("invite", site=site.name, visitor=visitor.id, rule=rule, what="withdrawn")
         return self._ask_rules(view, visitor, CLAIMS)
 
     def _ask_rules(self, view: "_View", visitor: Visitor, claims: int) -> Answer | Awaitable[Answer]:
@@ -293,7 +297,7 @@ class Decisions:
         load = self._agents.of(site.name, now)
         facts = gather(site, visitor, ask.page, load, now, site.rules.facts, ask.client, view.found)
         asked = self._inviting.ask(site, visitor, ask.page, load, now, recognised=view.recognised)
-        decision = site.rules.decide(facts, asked)
+        decision = site.rules.decide(facts, asked, ask.page.told)
         changes: Sequence[Change] = ()
         if view.known is not None:
             changes = self._inviting.changes(visitor, ask.page, decision.rule, steps_of(asked, decision.rule))
@@ -369,6 +373,8 @@ class Decisions:
             _page_type(site, ask.page),
             variant=asked.arms.get(rule.name) if rule else None,
             retry_after=_again(site, _soon(view.found, decision.retry_after), now),
+            watch=decision.signals,
+            withdrawn=visitor.withdrawn if ask.page.told else (),
             conversation=visitor.talk is not None and visitor.talk.open,
             unread=visitor.unread,
             online=here,
@@ -472,6 +478,7 @@ class _View:
         self._began = permitted(began, ask.consent, _necessary(site, began))
         page = ask.page
         self._shown = Page(page.view, now, site.masking.stored(page.url), masked_text(page.title))
+        self.ended: tuple[str, ...] = ()  # the rules whose invites an event on this page has withdrawn
         self._viewed = Viewed(self._shown, page.language, site.keeps)
         self.arrival: Arrival  # the result, after `happened`
         self.found = NOTHING  # what the facts had to wait for
@@ -483,7 +490,27 @@ class _View:
             touch = None
         consent, asked = self.ask.consent.consent, self.site.asks_consent
         self.arrival = arrive(known, self._began or touch, consent, self.now, self._shown, agreed=asked)
-        return (*self.arrival.changes, *self._agreed(stored), *self._own(stored), self._viewed)
+        return (
+            *self.arrival.changes,
+            *self._agreed(stored),
+            *self._own(stored),
+            self._viewed,
+            *self._withdrawn(stored),
+        )
+
+    def _withdrawn(self, stored: Visitor | None) -> Sequence[Change]:
+        """Invites that an event on this page ends before they are answered, where that is new."""
+        told = self.ask.page.told
+        if not told:
+            return ()
+        before = () if stored is None else stored.withdrawn
+        ended = [
+            rule.name
+            for rule in self.site.settings.rules
+            if rule.name not in before and any(f"{EVENT} {name}" in told for name in rule.cancel_on)
+        ]
+        self.ended = tuple(ended)
+        return (Withdrawn(self.ended),) if ended else ()
 
     def _own(self, stored: Visitor | None) -> Sequence[Change]:
         """The partners of whose networks the visitor is, where that is new."""

@@ -75,9 +75,12 @@ class AgentLoad(Struct, frozen=True):
         return (self.gate.busy or not self.places) if self.known else None
 
 
+NONE_TOLD: frozenset[str] = frozenset()
+
+
 class PageNow(Struct, frozen=True):
     """The page the browser shows. `seconds` is the time it has been shown for, `accepted` the browser's
-    Accept-Language header."""
+    Accept-Language header, `told` the signals for rules that the browser has told on it."""
 
     view: str
     url: str
@@ -85,6 +88,7 @@ class PageNow(Struct, frozen=True):
     language: str
     seconds: int
     accepted: str = ""
+    told: frozenset[str] = NONE_TOLD
 
 
 class Client(Struct, frozen=True):
@@ -464,8 +468,10 @@ def _clock(inputs: _Inputs) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "hour": local.hour,
         "minute": local.minute,
-        # Not used by rules; it makes `retry_after` exact.
+        # Not used by rules; they make `retry_after` exact.
         "second": local.second,
+        "at": inputs.now,
+        "zone": inputs.site.zone,
         "weekday": WEEKDAYS[local.weekday()],
         "date": local.date().isoformat(),
         "day": local.day,

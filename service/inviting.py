@@ -66,6 +66,7 @@ class Inviting:
                 on_order=bool(visitor.ordered_on) and visitor.ordered_on == page_mark(*split(page.url)),
                 load=_load(load),
                 recognised=recognised,
+                withdrawn=visitor.withdrawn,
                 full=full,
             ),
         )

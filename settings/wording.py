@@ -22,6 +22,7 @@ Context = Mapping[str, Any]
 _PATTERNS = {
     r"^[A-Za-z0-9_.-]{1,64}$": "1 to 64 letters, digits, underscores, dots or hyphens",
     r"^[A-Za-z0-9_.~-]{1,64}$": "the name of an address parameter: up to 64 letters, digits, _ . ~ -",
+    r"^[A-Za-z0-9_.:-]{1,64}$": "the name of an event: 1 to 64 letters, digits, or _ . : -",
     r"^#[0-9a-fA-F]{6}$": 'a colour such as "#1b5e9e"',
     r"^[A-Z]{3}$": 'an ISO 4217 code such as "EUR"',
 }

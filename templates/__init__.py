@@ -81,6 +81,13 @@ def carry_script() -> Script:
     return _script(_read("built/k.js"))
 
 
+@cache
+def signals_script() -> Script:
+    """What tells signals that only the browser knows, `t.js`: the loader imports it when a decision waits for
+    one."""
+    return _script(_read("built/t.js"))
+
+
 def provider_script(entry: Mapping[str, object]) -> Script:
     """What loads and steers the chat of another company, `p.js`, with the provider's entry and the shop's ids
     (`chat.providers.Provider.filled`). The widget imports it when the chat is opened."""

@@ -14,7 +14,8 @@
   let base, widget, sent, watcher, turn;
   let consent, landing; // the page's message; the visit's start
   // Of this view. since: 0 until it is visible.
-  let view, url, address, referrer, since, due, failed, timer, settling;
+  let view, url, address, referrer, since, due, failed, timer, settling, told, rule, least;
+  let watched; // for signals, on any view
 
   const hidden = () => document.visibilityState === "hidden";
   const here = () => location.pathname + location.search;
@@ -42,25 +43,26 @@
     address = here();
     since = from;
     failed = false;
+    told = [];
     turn = ask();
   }
 
-  async function ask() {
+  async function ask(timed) {
     clearTimeout(timer);
     due = hidden();
     if (due) return;
-    since ||= Date.now();
+    since ||= performance.now();
     const current = view;
     const from = landing;
     const title = document.title;
     const language = document.documentElement.lang || navigator.language || "";
     const jar = document.cookie;
-    const seconds = Math.max(0, Math.floor((Date.now() - since) / 1000));
+    const seconds = Math.max(0, Math.floor((performance.now() - since) / 1000));
     try {
       const response = await fetch(base + "decide", {
         method: "POST",
         headers: { "Content-Type": "application/json" },
-        body: JSON.stringify({ view, url, title, referrer, language, seconds, consent, landing }),
+        body: JSON.stringify({ view, url, title, referrer, language, seconds, consent, landing, told }),
       });
       if (!response.ok) throw response.status;
       const answer = await response.json();
@@ -76,7 +78,14 @@
         sent = view;
         load("o.js", (o) => o.report(base, answer.order, () => current === view, referrer));
       }
-      if (answer.retry_after > 0) timer = setTimeout(ask, Math.min(Math.max(answer.retry_after, 1) * 1000, LONGEST));
+      if ((watched ||= answer.watch)) {
+        const tell = (signal) => current === view && told.push(signal) && (turn = turn.then(ask));
+        load("t.js", (t) => current === view && t.watch(answer.watch ?? [], tell));
+      }
+      // If time changes nothing, a clock is wrong.
+      least = timed && answer.rule === rule ? Math.min(least * 2, 60) : 1;
+      rule = answer.rule;
+      if (answer.retry_after > 0) timer = setTimeout(ask, Math.min(Math.max(answer.retry_after, least) * 1000, LONGEST), 1);
       if (!widget && !["show", "invite"].includes(answer.action)) return;
       // Once, whatever languages follow; after a failure again.
       widget ??= import(base + "w.js?" + answer.language).catch((error) => {
@@ -106,7 +115,7 @@
   async function start() {
     // Not script.src: a <base> would change it.
     base = new URL(".", new URL(src, location.href)).href;
-    const started = hidden() || document.prerendering ? 0 : Date.now();
+    const started = hidden() || document.prerendering ? 0 : performance.now();
     if (document.prerendering) await once(document, "prerenderingchange");
     if (document.readyState === "loading") await once(document, "DOMContentLoaded");
     if (document.body?.localName === "frameset") return;

@@ -58,7 +58,7 @@ class Widget {
       if (this.chat.load === "page" || memory.read().elsewhere) this.summon(null);
     } else if (first && memory.read().open && !this.panel.full) this.open(false);
     if (answer.conversation || this.talk.carried.length) this.talk.start();
-    this.offer(view, answer.action === "invite" ? answer.invite : null);
+    this.offer(view, answer.action === "invite" ? answer.invite : null, answer.withdrawn);
     this.refresh();
     this.look();
   }
@@ -202,9 +202,9 @@ class Widget {
     this.refresh();
   }
 
-  offer(view, invite) {
+  offer(view, invite, withdrawn) {
     if (this.panel.opened) return;
-    if (this.invite && (this.invite.view === view || this.invite.busy)) return;
+    if (this.invite && ((this.invite.view === view && !withdrawn) || this.invite.busy)) return;
     if (this.invite && invite && this.invite.rule === invite.rule) {
       this.invite.view = view;
       return;

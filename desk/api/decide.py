@@ -19,7 +19,7 @@ from ...referral.consent.message import PageMessage, read_message
 from ...referral.cookie import Known, new_visitor_id
 from ...referral.visitor import MessagesRead
 from ...service.decisions import Answer, Ask
-from ...service.facts import PageNow
+from ...service.facts import NONE_TOLD, PageNow
 from ...service.limits import LimitedError, network_of
 from ..context import RequestContext
 from ..guard import NO_STORE, Refused, api, first_values, json_body, posted_json, refusal
@@ -28,6 +28,7 @@ URL_LENGTH = 2048
 TITLE_LENGTH = 300
 LANGUAGE_LENGTH = 64
 ACCEPTED_LENGTH = 200
+TOLD = 50  # signals of a page
 
 Short = Annotated[str, Meta(max_length=8192)]
 
@@ -43,6 +44,7 @@ class DecideBody(Struct, frozen=True):
     seconds: Annotated[int, Meta(ge=0, le=7 * 86400)] = 0
     consent: Any = None
     landing: Short = ""
+    told: Annotated[list[Annotated[str, Meta(max_length=120)]], Meta(max_length=TOLD)] = []
 
 
 _read = msgspec.json.Decoder(DecideBody).decode
@@ -98,6 +100,7 @@ def decide(
     Of `scope` only `headers` and `client` are used; `fields` are the `first_values` of the headers, `text` is
     the body. Raises Refused where the body is not as it should be.
     """
+    service, site = at.service, at.site
     body = _body(text)
     accepted = fields.get(b"accept-language", b"")[:ACCEPTED_LENGTH].decode("latin-1")
     page = PageNow(
@@ -107,8 +110,8 @@ def decide(
         language=body.language or accepted.partition(",")[0][:LANGUAGE_LENGTH],
         seconds=body.seconds,
         accepted=accepted,
+        told=site.rules.signals.intersection(body.told) if body.told else NONE_TOLD,
     )
-    service, site = at.service, at.site
     peer = scope["client"][0] if scope.get("client") else None
     if at.origin.scheme == "http" and fields.get(b"origin", b"").startswith(b"https://"):
         # What ends the TLS says nothing of it, or is not believed.

@@ -15,6 +15,7 @@ from ...templates import (
     menu_script,
     order_script,
     share_script,
+    signals_script,
     silence,
     widget,
 )
@@ -72,6 +73,12 @@ async def checkout_file(request: Request, at: RequestContext) -> Response:
 
 
 @api
+async def signals_file(request: Request, at: RequestContext) -> Response:
+    """What the loader fetches when a decision waits for a signal of the browser."""
+    return _script(request, at, signals_script())
+
+
+@api
 async def order_file(request: Request, at: RequestContext) -> Response:
     """What the loader fetches on an order's page of which the server saw no order."""
     return _script(request, at, order_script())
@@ -114,5 +121,6 @@ routes = [
     Route("/o.js", order_file),
     Route("/p.js", provider_file),
     Route("/s.js", share_file),
+    Route("/t.js", signals_file),
     Route("/w.js", widget_file),
 ]

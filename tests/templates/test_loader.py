@@ -26,6 +26,7 @@ async def test_a_page_view_is_sent_with_address_title_and_language(clew: FakeCle
         "referrer": "https://partner.example/",
         "language": "en",
         "seconds": asked["seconds"],
+        "told": [],
     }
     assert isinstance(asked["seconds"], int)
 
