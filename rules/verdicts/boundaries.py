@@ -36,9 +36,7 @@ class Walk:
         if any(n <= 0 for n in information) or any(a >= b for a, b in itertools.pairwise(information)):
             raise ValueError("the information of looks must be positive and grow")
         self._information = tuple(information)
-        shortest = min((math.sqrt(1 - a / b) for a, b in itertools.pairwise(information)), default=1.0)
-        finest = 2 * _FAR / shortest
-        self._rule = gauss(next((nodes for nodes in _NODES if nodes >= 2.5 * finest), _NODES[-1]))
+        self._shortest = min((math.sqrt(1 - a / b) for a, b in itertools.pairwise(information)), default=1.0)
         self._look = 0
         # Where Z may be after the last look, and the probability that it is there.
         self._at: Floats = np.zeros(1)
@@ -66,7 +64,9 @@ class Walk:
         """Take the next look, with bound z."""
         kept, added = self._scale()
         end = min(z, _FAR)
-        points, weights = self._rule
+        # Nodes as far apart as what is added at the shortest step: the error is then below 1e-8.
+        enough = 1.6 * 2 * end / self._shortest
+        points, weights = gauss(next((nodes for nodes in _NODES if nodes >= enough), _NODES[-1]))
         at: Floats = end * points
         density = np.exp(-0.5 * ((at[:, None] - kept * self._at[None, :]) / added) ** 2) @ self._mass
         self._mass = end * weights * density / (added * math.sqrt(2 * math.pi))

@@ -15,6 +15,8 @@ from .counts import Count
 Pair = tuple[Count, Count]
 
 _CORRECTION = 0.25
+# A look that adds less than 1 % tells nothing new.
+_NEWS = 1.01
 
 
 def z_of(one: Count, other: Count) -> float:
@@ -42,13 +44,13 @@ def information(one: Count, other: Count) -> float:
 
 
 def bounds(looks: Sequence[Pair], planned: Sequence[float], alpha: float = ALPHA) -> tuple[float, ...]:
-    """The bound for |z| at each look; infinite where a look adds nothing. `planned`: the information of the
-    planned looks, at equal steps. The last of them spends all of alpha that is left."""
+    """The bound for |z| at each look; infinite where a look adds next to nothing. `planned`: the information
+    of the planned looks, at equal steps. The last of them spends all of alpha that is left."""
     told: list[float] = []
     places: list[int] = []
     for place, pair in enumerate(looks):
         info = information(*pair)
-        if info > (told[-1] if told else 0.0):
+        if info > (told[-1] * _NEWS if told else 0.0):
             told.append(info)
             places.append(place)
     fractions = [min(1.0, info / planned[-1]) for info in told]

@@ -59,9 +59,9 @@ class RuleVerdict(Struct, frozen=True):
 
     `interval`: Wilson's, 95 %, of the rate `now`. `estimate`: the rate, drawn towards that of its like, which
     does not flatter the best of many rules. `above`: the probability that the rate is above its target. `p`:
-    the p-value that holds over all looks; 1 before the first. `next_look`: at how many conversations.
-    `alarm`: so clearly below its target that no look need be waited for; it is not a verdict. `sees`: the
-    difference from the target, as a share, that the last look shows four times in five.
+    the p-value that holds over all looks; 1 where no look shows anything. `next_look`: at how many
+    conversations. `alarm`: so clearly below its target that no look need be waited for; it is not a verdict.
+    `sees`: the difference from the target, as a share, that the last look shows four times in five.
     """
 
     rule: str

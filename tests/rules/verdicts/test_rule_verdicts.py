@@ -1,10 +1,16 @@
 """Rules against their target: the five words, and when each is said."""
 
 import random
+from bisect import bisect_left
 
+import numpy as np
 import pytest
+from clew.rules.verdicts.boundaries import repeated_p
 from clew.rules.verdicts.counts import Count, Word
-from clew.rules.verdicts.rule_verdicts import RuleCounts, RuleVerdict, judge_rules, look_p
+from clew.rules.verdicts.pooling import two_sided
+from clew.rules.verdicts.rule_verdicts import RuleCounts, RuleVerdict, fractions_of, judge_rules, look_p
+from scipy.special import ndtri
+from scipy.stats import binom
 
 
 def rule(*looks: tuple[int, int], now: tuple[int, int] | None = None, **more: object) -> RuleCounts:
@@ -130,3 +136,31 @@ def test_the_same_counts_have_the_same_verdicts_in_any_order() -> None:
     for verdict in judge_rules(shuffled):
         assert verdict.word == first[verdict.rule].word
         assert verdict.estimate == pytest.approx(first[verdict.rule].estimate, rel=1e-9)
+
+
+def holds(once: float, told: tuple[float, ...]) -> float:
+    """The p-value over all looks of one at the last look."""
+    return repeated_p(told, fractions_of(told), -float(ndtri(once / 2)))
+
+
+@pytest.mark.parametrize("target", [0.02, 0.15, 0.5, 0.9])
+@pytest.mark.parametrize("plan", [(100, 150, 200), (117, 163, 240), (149, 150, 260), (170, 900), (450,)])
+def test_the_p_value_holds_over_all_looks_whenever_they_come(target: float, plan: tuple[int, ...]) -> None:
+    """Computed exactly: if the rate is the target, at any look p ≤ α at most with probability α."""
+    told = tuple(float(n) for n in plan)
+    for alpha in (0.05, 0.01, 0.0025):
+        left, crossed, before = np.ones(1), 0.0, 0
+        for look, n in enumerate(plan):
+            step = np.arange(n - before + 1)
+            chances = binom.pmf(step, n - before, target)
+            left = np.convolve(left, chances)
+            once = two_sided(np.arange(n + 1), n, target)
+            shown = np.unique(once[once <= 0.06])
+            passed = bisect_left(
+                shown, True, key=lambda p, seen=told[: look + 1]: holds(float(p), seen) > alpha
+            )
+            bound = shown[passed - 1] if passed else -1.0
+            crossed += float(left[once <= bound].sum())
+            left = np.where(once <= bound, 0.0, left)
+            before = n
+        assert crossed <= alpha
