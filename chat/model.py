@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 Author = Literal["visitor", "agent", "system"]
 State = Literal["open", "closed"]
-Kind = Literal["file", "share", "open"]
+Kind = Literal["file", "cobrowsing", "open"]
 """What a message is beside a text."""
 
 

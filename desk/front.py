@@ -11,7 +11,7 @@ from .context import RequestContext
 from .guard import NO_STORE
 
 # The page that a visitor shows its agent, in the desk's own frame: it proves itself by its key.
-_FRAMED = re.compile(r"/desk/conversations/[^/]+/page")
+_FRAMED = re.compile(r"/desk/conversations/[^/]+/cobrowsing/page")
 _DENIAL = "websocket.http.response"
 
 

@@ -65,6 +65,8 @@ TALK_EVENTS: Final[Mapping[str, str]] = {
     "conversation.rated": "A visitor rated its conversation: `rating`, 1 to 5.",
     "conversation.blocked": "An agent blocked the visitor of a conversation for a time.",
     "conversation.unblocked": "A lead ended a block of the visitor of a conversation.",
+    "conversation.mailed": "Answers were sent to the visitor by mail.",
+    "conversation.mail_failed": "Answers could not be sent by mail, and will not be tried again.",
     "conversation.noted": "An agent added an internal note; its text comes only with `personal`.",
 }
 PRESENCE_EVENTS: Final[Mapping[str, str]] = {

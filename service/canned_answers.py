@@ -25,7 +25,7 @@ PLACEHOLDERS: Final[Mapping[str, str]] = {
     "product": "the product page that the visitor saw last",
     "cart": "the value of the visitor's cart",
     "partner": "the partner who sent the visitor",
-    "visitor": "the visitor's name, where it is known",
+    "visitor": "the visitor's name, which you write in: clew does not know it",
     "agent": "your name, as visitors see it",
 }
 _PLACEHOLDER: Final = re.compile(r"\{(" + "|".join(PLACEHOLDERS) + r")\}")

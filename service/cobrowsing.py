@@ -89,10 +89,10 @@ class CoBrowsing:
         """Whether the visitor shows its page in this conversation; it ends with it, and after `minutes`."""
         if not site.settings.cobrowsing.enabled or found.state != "open":
             return "off"
-        last = await self._books.last_of(found.id, "share")
+        last = await self._books.last_of(found.id, "cobrowsing")
         if last is None or self._clock.now() - last.at > site.settings.cobrowsing.minutes * 60:
             return "off"
-        state: State = last.more["share"]["state"]
+        state: State = last.more["cobrowsing"]["state"]
         return state
 
     # -- the agent's side
@@ -101,17 +101,17 @@ class CoBrowsing:
         """Ask the visitor for its page. Raises PageRefusedError, MessageError and HeldError."""
         if not site.settings.cobrowsing.enabled:
             raise PageRefusedError(404, "co-browsing is off at this site")
-        await self._agent_says(site, found, "share_ask", "asked", agent)
+        await self._agent_says(site, found, "cobrowsing_ask", "asked", agent)
 
     async def end(self, site: SiteRuntime, found: Conversation, agent: str) -> None:
         """End it, as the agent. Raises MessageError and HeldError."""
-        await self._agent_says(site, found, "share_end", "off", agent)
+        await self._agent_says(site, found, "cobrowsing_end", "off", agent)
         await self._visits.put_page(site.name, found.visitor, None, self._clock.now(), 0)
 
     async def _agent_says(
         self, site: SiteRuntime, found: Conversation, key: str, state: State, agent: str
     ) -> None:
-        extra, said = Extra("share", {"state": state}), text(found.language, key)
+        extra, said = Extra("cobrowsing", {"state": state}), text(found.language, key)
         await self._conversations.agent_says(site, found.id, said, agent=agent, client_id=None, extra=extra)
         self._note(found, state, agent)
 
@@ -161,13 +161,13 @@ class CoBrowsing:
             if yes:
                 raise PageRefusedError(409, "no agent has asked for the page")
             return
-        key = "share_yes" if yes else "share_end" if before == "on" else "share_no"
+        key = "cobrowsing_yes" if yes else "cobrowsing_end" if before == "on" else "cobrowsing_no"
         state: State = "on" if yes else "off"
         if not yes:
             await self._visits.put_page(site.name, known.visitor, None, self._clock.now(), 0)
         said = VisitorMessage(text(language or site.settings.language, key), client_id, language)
         added = await self._conversations.visitor_says(
-            site, known, said, client, Extra("share", {"state": state})
+            site, known, said, client, Extra("cobrowsing", {"state": state})
         )
         self._note(added.conversation, state, None)
 
@@ -176,7 +176,7 @@ class CoBrowsing:
     ) -> None:
         """Take the copy of the page that the visitor has open; `here` as in `may_show`. Raises
         PageRefusedError and LimitedError."""
-        self._limits.take("shown_pages", site.name, client)
+        self._limits.take("cobrowsing", site.name, client)
         found = await self._books.own(site.name, visitor)
         if found is None or await self.state(site, found) != "on":
             raise PageRefusedError(409, "the visitor does not show its page")
@@ -211,12 +211,12 @@ class CoBrowsing:
                 why = f"it ended with {ended.code}"
             except ProgramError as error:
                 why = str(error)
-        self._events.emit("page_unshown", site=site.name, why=why)
+        self._events.emit("cobrowsing_failed", site=site.name, why=why)
         raise PageRefusedError(422, "the page cannot be shown")
 
     def _note(self, found: Conversation, state: State, agent: str | None) -> None:
         fields = {"conversation": found.id, "visitor": found.visitor, "agent": agent}
-        self._events.emit("page_share", site=found.site, state=state, **fields)
+        self._events.emit("cobrowsing", site=found.site, state=state, **fields)
 
 
 def is_private(site: SiteRuntime, url: str, here: str) -> bool:

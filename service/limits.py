@@ -37,7 +37,7 @@ PERIODS: Mapping[str, float] = {
     "conversations": 600,
     "files": 86400,
     "forms": 600,
-    "shown_pages": 60,
+    "cobrowsing": 60,
     "text": 86400,
     "logins": 3600,
     "tokens": 3600,

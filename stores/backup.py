@@ -19,7 +19,17 @@ VISITS_ENDING: Final = ".visits"
 # Every connection to a SQLite file in WAL mode holds a shared lock on these bytes ("File Locking And
 # Concurrency In SQLite Version 3": SHARED_FIRST, SHARED_SIZE).
 _SHARED_FIRST, _SHARED_SIZE = 0x40000002, 510
-_COUNTED = ("orders", "sightings", "decisions", "shares", "postbacks", "conversations", "messages", "agents")
+_COUNTED = (
+    "orders",
+    "sightings",
+    "decisions",
+    "shares",
+    "postbacks",
+    "conversations",
+    "messages",
+    "files",
+    "agents",
+)
 
 
 class BackupError(OSError):

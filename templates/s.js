@@ -136,16 +136,16 @@ export class Sharing {
     const row = panel.log.rows.get(entry);
     if (entry.file) row?.querySelector(".text").replaceChildren(filed(this.base, entry.file));
     if (entry.open) row?.append(button(TEXTS.open_yes, () => location.assign(entry.open.url)));
-    if (!entry.share || entry.id < this.newest) return;
+    if (!entry.cobrowsing || entry.id < this.newest) return;
     this.newest = entry.id;
     this.panel = panel;
     for (const old of this.buttons) old.remove();
     this.buttons = [];
-    const { state } = entry.share;
+    const { state } = entry.cobrowsing;
     if (state === "asked" && row) {
       this.buttons = [
-        button(TEXTS.share_yes, () => this.answer("on")),
-        button(TEXTS.share_no, () => this.answer("off")),
+        button(TEXTS.cobrowsing_yes, () => this.answer("on")),
+        button(TEXTS.cobrowsing_no, () => this.answer("off")),
       ];
       row.append(...this.buttons);
       panel.log.toEnd();
@@ -159,7 +159,7 @@ export class Sharing {
     const client = crypto.getRandomValues(new Uint32Array(4)).join("-");
     const { language } = this.talk;
     // The answer comes back as a message, to all tabs.
-    const response = await this.post("share", { state, client_id: client, language }).catch(() => null);
+    const response = await this.post("cobrowsing", { state, client_id: client, language }).catch(() => null);
     if (!response?.ok) for (const one of this.buttons) one.disabled = false;
     if (response?.status === 409) this.ended();
   }
@@ -179,7 +179,7 @@ export class Sharing {
   mark(on) {
     const launcher = this.panel?.node.getRootNode().querySelector?.(".launcher");
     launcher?.classList.toggle("shares", on);
-    if (launcher) launcher.title = on ? TEXTS.share_on : "";
+    if (launcher) launcher.title = on ? TEXTS.cobrowsing_on : "";
   }
 
   began() {
@@ -188,7 +188,7 @@ export class Sharing {
     this.bar = document.createElement("p");
     this.bar.className = "sharing";
     this.bar.setAttribute("role", "status");
-    this.bar.append(TEXTS.share_on, " ", button(TEXTS.share_stop, () => this.answer("off")));
+    this.bar.append(TEXTS.cobrowsing_on, " ", button(TEXTS.cobrowsing_stop, () => this.answer("off")));
     this.panel.notice.before(this.bar);
     this.mark(true);
   }
@@ -201,14 +201,14 @@ export class Sharing {
 
   async send() {
     const url = location.href;
-    const response = await fetch(`${this.base}share?url=${encodeURIComponent(url)}`, { cache: "no-store" });
+    const response = await fetch(`${this.base}cobrowsing?url=${encodeURIComponent(url)}`, { cache: "no-store" });
     const { state, page, mask } = await response.json();
     if (state !== "on") {
       this.ended();
       return;
     }
     this.began();
-    if (page) await this.post("page", { url, html: copied(mask) });
+    if (page) await this.post("cobrowsing/page", { url, html: copied(mask) });
   }
 }
 

@@ -382,7 +382,7 @@ class Widget {
 
   log(entry, next) {
     this.panel.log.add(entry, next);
-    if (!entry.file && !entry.share && !entry.open) return;
+    if (!entry.file && !entry.cobrowsing && !entry.open) return;
     const { panel } = this;
     this.sharing ??= this.lazy().then(({ Sharing }) => new Sharing(this.base, this.talk));
     // Without it the text is a file's name, or says what is asked, and a proposed page is a link.

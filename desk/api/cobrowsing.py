@@ -11,13 +11,13 @@ from ...service.cobrowsing import PageRefusedError
 from ...settings.model import Language
 from ..context import RequestContext
 from ..guard import NO_STORE, Refused, api, json_body
-from .messages import known_writer
+from ..visitor import known_writer
 
 _URL: Final = 2000
 
 
 class AnswerBody(BaseModel):
-    """The body of `POST share`."""
+    """The body of `POST cobrowsing`."""
 
     state: Literal["on", "off"]
     client_id: str = Field(pattern=r"^[A-Za-z0-9_-]{8,64}$")
@@ -25,7 +25,7 @@ class AnswerBody(BaseModel):
 
 
 class PageBody(BaseModel):
-    """The body of `POST page`."""
+    """The body of `POST cobrowsing/page`."""
 
     url: str = Field(max_length=_URL)
     html: str
@@ -76,7 +76,7 @@ async def _show(request: Request, at: RequestContext) -> Response:
 
 
 routes: list[BaseRoute] = [
-    Route("/share", _state, methods=["GET"]),
-    Route("/share", _answer, methods=["POST"]),
-    Route("/page", _show, methods=["POST"]),
+    Route("/cobrowsing", _state, methods=["GET"]),
+    Route("/cobrowsing", _answer, methods=["POST"]),
+    Route("/cobrowsing/page", _show, methods=["POST"]),
 ]

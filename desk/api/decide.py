@@ -23,6 +23,7 @@ from ...service.facts import NONE_TOLD, PageNow
 from ...service.limits import LimitedError, network_of
 from ..context import RequestContext
 from ..guard import NO_STORE, Refused, api, first_values, json_body, posted_json, refusal
+from ..visitor import cookie_visitor
 
 URL_LENGTH = 2048
 TITLE_LENGTH = 300
@@ -213,11 +214,6 @@ def _consent(
         return ASSUMED
     agreed, now = known is not None and known.agreed, at.service.clock.now()
     return of_request(at.site.consent, scope["headers"], now, agreed=agreed, message=message)
-
-
-def cookie_visitor(scope: Mapping[str, Any], at: RequestContext) -> Known | None:
-    """Who asks, by the cookie, whatever it has consented to: for its conversation."""
-    return at.site.cookie.read([value for name, value in scope["headers"] if name == b"cookie"])
 
 
 def _page_url(url: str) -> str:

@@ -14,7 +14,7 @@ from ...settings.model import Language
 from ..context import RequestContext
 from ..files import delivered, received, spelled_name, temporary
 from ..guard import NO_STORE, Refused, api, require_same_origin, require_type
-from .messages import known_writer, writer
+from ..visitor import known_writer, writer
 
 _STATUS: Mapping[str, int] = {
     "size": 413,

@@ -13,8 +13,6 @@ from starlette.routing import BaseRoute, Route
 
 from ...chat.hub import Listener, network_topic, presence_topic, visitor_topic
 from ...chat.model import Conversation, Message
-from ...referral.cookie import Known, new_visitor_id
-from ...referral.visitor import Visitor
 from ...service.attention import PREVIEW_LENGTH
 from ...service.conversations import MessageError, VisitorMessage
 from ...settings.model import Language
@@ -22,7 +20,7 @@ from ..context import RequestContext
 from ..files import offered
 from ..guard import NO_STORE, Refused, api, json_body, whole_number
 from ..sse import EventStream, event, passing
-from .decide import cookie_visitor
+from ..visitor import known_writer, writer
 
 STREAMS_PER_VISITOR = 8
 SOONEST = 0.1  # seconds after which a stream looks again whether a block has ended
@@ -43,31 +41,6 @@ class MessageBody(BaseModel):
     client_id: str = Field(pattern=r"^[A-Za-z0-9_-]{8,64}$")
     language: Language | None = None
     rule: str | None = Field(None, max_length=64)
-
-
-def known_writer(request: Request, at: RequestContext) -> Known:
-    """Who asks. Raises Refused (403) without a cookie."""
-    known = cookie_visitor(request.scope, at)
-    if known is None:
-        raise Refused(403, "the request has no valid visitor cookie: allow cookies and reload the page")
-    return known
-
-
-async def writer(request: Request, at: RequestContext) -> tuple[Known, dict[str, str], Visitor | None]:
-    """Who writes, the header that sets a cookie, and the visitor's record. A visitor who is not recognised
-    without its consent gets a cookie when it writes: its conversation cannot do without (ePrivacy Directive,
-    Art. 5(3)), so it needs none. It holds nothing but the visitor's id, and is gone when the browser is
-    closed. One who asked to be forgotten gets another id."""
-    known, asks = cookie_visitor(request.scope, at), at.site.consent.asks
-    if known is None and not asks:
-        known = known_writer(request, at)
-    if known is not None:
-        stored = await at.service.visitors.find(at.site.name, known.visitor, "messages")
-        if stored is None or not stored.forgotten:
-            return known, {}, stored
-    known = Known(new_visitor_id(), (), int(at.service.clock.now()))
-    cookie = at.site.cookie.set_cookie(known, at.origin.scheme == "https", at.origin.host, session=asks)
-    return known, {"Set-Cookie": cookie.decode("ascii")}, None
 
 
 @api

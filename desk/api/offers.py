@@ -7,7 +7,7 @@ from starlette.routing import BaseRoute, Route
 from ...service.offers import target
 from ..context import RequestContext
 from ..guard import NO_STORE, api
-from .decide import cookie_visitor
+from ..visitor import cookie_visitor
 
 
 @api

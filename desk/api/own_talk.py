@@ -8,7 +8,7 @@ from starlette.routing import BaseRoute, Route
 from ...service.own_talk import RATING_LENGTH
 from ..context import RequestContext
 from ..guard import NO_STORE, Refused, api, json_body
-from .messages import known_writer
+from ..visitor import known_writer
 
 NONE = "there is no conversation yet"
 EAST, WEST = 14 * 60, -12 * 60  # minutes: the time zones that there are

@@ -13,13 +13,13 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from ... import templates
-from ...referral.cookie import Known, new_visitor_id
 from ...service.asking import Question
 from ...service.conversations import BlockedError, MessageError
 from ...service.limits import LimitedError
 from ...stores.errors import STORE_FAILURES
 from ..context import RequestContext, request_context
 from ..guard import NO_STORE, Endpoint, Refused, api, form_body, json_body, over
+from ..visitor import known_writer, writer
 
 MAIL_LENGTH = 254
 _FOLDER = Path(templates.__file__).parent / "visitor"
@@ -111,18 +111,6 @@ def for_visitor(template: str) -> Callable[[Handler], Endpoint]:
     return decorated
 
 
-def writer(request: Request, at: RequestContext) -> tuple[Known, dict[str, str]]:
-    """The visitor, and the header that sets its cookie if it has none: who writes needs one for the answer
-    (ePrivacy Directive, Art. 5(3)). It then has only an id, and is gone when the browser is closed."""
-    values = [value for name, value in request.scope["headers"] if name == b"cookie"]
-    known = at.site.cookie.read(values)
-    if known is not None:
-        return known, {}
-    known = Known(new_visitor_id(), (), int(at.service.clock.now()))
-    cookie = at.site.cookie.set_cookie(known, at.origin.scheme == "https", at.origin.host, session=True)
-    return known, {"Set-Cookie": cookie.decode("ascii")}
-
-
 def _empty(**values: object) -> dict[str, object]:
     given: dict[str, object] = {"problem": "", "wrong": "", "done": "", "question": "", "mail": ""}
     return {**given, "client_id": secrets.token_urlsafe(16), "most": 4000, **values}
@@ -155,7 +143,7 @@ async def ask(request: Request, at: RequestContext) -> Response:
     client_id = fields.get("client_id", "")
     if not (8 <= len(client_id) <= 64 and client_id.isascii()):
         client_id = secrets.token_urlsafe(16)
-    known, cookie = await visitor_of(request, at)
+    known, cookie, _ = await writer(request, at, by_form=True)
     question = Question(text, mail, client_id, language_of(request, at), fields.get("website", "").strip())
     try:
         sent_to = await at.service.asking.ask(at.site, known, question, at.origin.client)
@@ -168,16 +156,6 @@ async def ask(request: Request, at: RequestContext) -> Response:
     return _form(request, at, 200, cookie, {"done": sent_to})
 
 
-async def visitor_of(request: Request, at: RequestContext) -> tuple[Known, dict[str, str]]:
-    """As `writer`; one who asked to be forgotten is another visitor."""
-    known, cookie = writer(request, at)
-    if not cookie and await at.service.visitors.is_forgotten(at.site, known.visitor):
-        known = Known(new_visitor_id(), (), int(at.service.clock.now()))
-        made = at.site.cookie.set_cookie(known, at.origin.scheme == "https", at.origin.host, session=True)
-        cookie = {"Set-Cookie": made.decode("ascii")}
-    return known, cookie
-
-
 class ReplyBody(BaseModel):
     """The body of `POST reply-to`."""
 
@@ -187,9 +165,7 @@ class ReplyBody(BaseModel):
 @api
 async def reply_to(request: Request, at: RequestContext) -> Response:
     """The widget's: the answers of the visitor's conversation go to a mail address too."""
-    known = at.site.cookie.read([v for name, v in request.scope["headers"] if name == b"cookie"])
-    if known is None:
-        raise Refused(403, "the request has no valid visitor cookie: allow cookies and reload the page")
+    known = known_writer(request, at)
     body = await json_body(request, ReplyBody)
     try:
         found = await at.service.asking.reply_to(at.site, known, body.mail, at.origin.client)

@@ -12,7 +12,8 @@ from ...service.callbacks import TOPIC, TYPED, PhoneError, Wish, shown_number, s
 from ...settings.model import Callback
 from ..context import RequestContext
 from ..guard import Refused, form_body
-from .ask import for_visitor, language_of, shown, visitor_of
+from ..visitor import writer
+from .ask import for_visitor, language_of, shown
 
 
 def _terms(at: RequestContext) -> Callback:
@@ -65,7 +66,7 @@ async def ask(request: Request, at: RequestContext) -> Response:
     typed, topic = fields.get("phone", "").strip(), fields.get("topic", "").strip()[:TOPIC]
     wished = fields.get("at", "")
     moment = int(wished) if wished.isascii() and wished.isdecimal() and len(wished) < 12 else None
-    known, cookie = await visitor_of(request, at)
+    known, cookie, _ = await writer(request, at, by_form=True)
     trap = fields.get("website", "").strip()
     wish = Wish(typed, _one_line(topic), language_of(request, at), moment, trap)
     try:

@@ -26,7 +26,7 @@ _NOTHING = "<!doctype html><meta charset=utf-8><p>The visitor shows no page now.
 
 
 @signed_in
-async def share(request: Request, context: AgentContext) -> Response:
+async def cobrowse(request: Request, context: AgentContext) -> Response:
     """Ask the visitor for its page, or end it (`do`)."""
     at, fields = context.at, await agent_form(request, context)
     found, agent = await talk_of(request, context), context.session.agent
@@ -94,7 +94,7 @@ def _headers(at: RequestContext, shown: Shown | None) -> dict[str, str]:
 _TALK = "/desk/conversations/{id}"
 
 routes: list[BaseRoute] = [
-    Route(f"{_TALK}/share", share, methods=["POST"]),
+    Route(f"{_TALK}/cobrowsing", cobrowse, methods=["POST"]),
     Route(f"{_TALK}/open", propose, methods=["POST"]),
-    Route(f"{_TALK}/page", page, methods=["GET"]),
+    Route(f"{_TALK}/cobrowsing/page", page, methods=["GET"]),
 ]

@@ -33,7 +33,7 @@ _CLIENT = re.compile(r"[0-9a-f]{16}")
 class Line:
     """A conversation in the inbox. `visitor` is the visitor's short name; `live` is whether it is on the site
     now. `bought` is what it has ordered, if anything; `by_mail` is whether it
-    wants its answer by mail."""
+    wants its answer by mail; `tags` are those of the conversation."""
 
     entry: Entry
     visitor: str
@@ -41,6 +41,7 @@ class Line:
     live: bool
     bought: Bought | None
     by_mail: bool
+    tags: Sequence[str] = ()
 
     @property
     def unread(self) -> bool:
@@ -85,7 +86,9 @@ async def _lines(at: RequestContext, entries: Sequence[Entry]) -> list[Line]:
     visitors = [entry.conversation.visitor for entry in entries]
     seen = await at.service.visitors.seen_at(at.site.name, visitors, "desk") if visitors else {}
     bought = await at.service.ledger.undoing.bought(at.site.name, visitors)
-    mailed = await at.service.ledger.mails.asked(at.site.name, [e.conversation.id for e in entries])
+    ids = [entry.conversation.id for entry in entries]
+    mailed = await at.service.ledger.mails.asked(at.site.name, ids)
+    tags = await at.service.ledger.tags.of_several(ids) if ids else {}
     now = at.service.clock.now()
     return [
         Line(
@@ -95,6 +98,7 @@ async def _lines(at: RequestContext, entries: Sequence[Entry]) -> list[Line]:
             now - seen.get(visitor, 0) < LIVE_SECONDS,
             bought.get(visitor),
             entry.conversation.id in mailed,
+            tags.get(entry.conversation.id, ()),
         )
         for entry, visitor in zip(entries, visitors, strict=True)
     ]

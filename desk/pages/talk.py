@@ -93,6 +93,10 @@ def said_of(line: LogLine, me: str) -> str:
             return f"closed by {by}" if by else "closed"
         case "blocked":
             return f"{by} blocked the visitor"
+        case "mailed":
+            return "answers sent by mail"
+        case "mail_failed":
+            return "answers could not be sent by mail"
         case "unblocked":
             return f"{by} ended the block of the visitor"
     return f"note by {by}"

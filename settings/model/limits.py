@@ -32,7 +32,7 @@ class Limits(Model):
     forms: Bound = Bound(client=10, site=200, all=1000)
     text: Bound = Bound(client=400_000, site=10_000_000, all=50_000_000)
     files: Bound = Bound(client=60, site=2000, all=10_000)
-    shown_pages: Bound = Bound(client=60, site=600, all=1200)
+    cobrowsing: Bound = Bound(client=60, site=600, all=1200)
     logins: Bound = Bound(client=20, site=300, all=600)
     tokens: Bound = Bound(client=20, site=300, all=600)
     exports: Bound = Bound(client=60, site=120, all=600)

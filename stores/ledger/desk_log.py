@@ -27,6 +27,8 @@ Kind = Literal[
     "blocked",
     "unblocked",
     "note",
+    "mailed",
+    "mail_failed",
     "presence",
     "load",
 ]

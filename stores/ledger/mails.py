@@ -14,6 +14,7 @@ from sqlalchemy import delete, func, insert, or_, select, update
 
 from .connection import Connection
 from .database import Database
+from .desk_log import Done, Kind, log
 from .schema import conversations, mails, messages, reply_addresses
 
 PAUSE: Final = 60.0
@@ -124,13 +125,22 @@ class Mails:
         counts: bool = True,
     ) -> None:
         """Note what became of a mail: `sent` or `dead`, or `due` again at `next_at`; an attempt that was not
-        made does not count."""
+        made does not count. What was sent or failed stands in the conversation's log."""
         own = (_M.id == one.id, _M.lease_until == one.lease)
         values: dict[str, Any] = {"state": state, "lease_until": None, "last_answer": answer[:300]}
         values["finished_at"] = None if state == "due" else now
         values |= {"next_at": next_at} if state == "due" else {}
         values |= {} if counts else {"attempts": one.attempts - 1}
-        await self._db.transact(lambda tx: tx.execute(update(mails).where(*own).values(**values)))
+
+        async def work(tx: Connection) -> None:
+            # Locked before its mails, as by who answers in it.
+            await tx.execute(select(_T.id).where(_T.id == one.conversation).with_for_update())
+            done = await tx.execute(update(mails).where(*own).values(**values))
+            if done.rowcount and state in _LOGGED:
+                line = Done(_LOGGED[state], one.site, one.conversation, text=answer[:300] or None, at=now)
+                await log(tx, line)
+
+        await self._db.transact(work)
 
 
 async def queue_answer(tx: Connection, site: str, conversation: str, message: int, now: float) -> None:
@@ -157,6 +167,7 @@ async def forget_mails(tx: Connection, conversation: str) -> None:
 
 
 _AGAIN: Final = object()
+_LOGGED: Final[Mapping[str, Kind]] = {"sent": "mailed", "dead": "mail_failed"}
 
 
 async def _claim(tx: Connection, now: float, until: float) -> object:
@@ -200,7 +211,7 @@ async def _answers(tx: Connection, row: Any, after: int) -> Sequence[Any]:
     """The answers that a mail has: at a second attempt the same as at the first. What an agent asks of the
     page that is open in the chat is none."""
     query = select(_R.id, _R.text).where(_R.conversation == row.conversation, _R.author == "agent")
-    query = query.where(_R.id > after, or_(_R.kind.is_(None), _R.kind.not_in(("share", "open"))))
+    query = query.where(_R.id > after, or_(_R.kind.is_(None), _R.kind.not_in(("cobrowsing", "open"))))
     if row.through is not None:
         query = query.where(_R.id <= row.through)
     return list((await tx.execute(query.order_by(_R.id).limit(ANSWERS))).all())

@@ -12,7 +12,7 @@ const POLL = 5000; // ms between requests while the stream is not open, as behin
 
 /**
  * An entry is `{id, client, author, agent, text, at, rule, state, due}`, with `file`,
- * `share` or `open` where it is more than a text: `id` is null until the server has it, `at`
+ * `cobrowsing` or `open` where it is more than a text: `id` is null until the server has it, `at`
  * in unix seconds, `state` one of sending, sent, failed and refused. `due` is the time, in ms, before which the
  * server accepts no message, undefined if unknown.
  *
@@ -223,12 +223,12 @@ class Talk {
     if (!Number.isSafeInteger(message?.id) || typeof message.text !== "string") return;
     this.last = Math.max(this.last, message.id);
     if (this.entries.some((entry) => entry.id === message.id)) return;
-    const { id, author, agent, text, at, file, share, open } = message;
+    const { id, author, agent, text, at, file, cobrowsing, open } = message;
     // The stream can be faster than the response to the POST.
     const waiting = author === "visitor" && this.entries.find((entry) => entry.id === null && entry.text === text);
     if (waiting) this.delivered(waiting, id, at);
     else {
-      const more = { file, share, open };
+      const more = { file, cobrowsing, open };
       this.add({ id, client: null, author, agent, text, at, ...more, rule: null, state: "sent" }, this.loaded);
     }
   }

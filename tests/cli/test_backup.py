@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from clew.chat.model import Extra
 from clew.cli import app as commands
 from clew.cli import backup
+from clew.stores.ledger.files import PART, File
 from filled import TOML, Filled
 from typer.testing import CliRunner, Result
 
@@ -115,6 +117,30 @@ async def test_a_copy_takes_the_place_only_by_force_and_the_old_files_are_kept(
     assert await again.service.ledger.orders.get("shop", "1001") is not None
     assert await again.service.ledger.orders.get("shop", "1003") is None
     assert await again.service.visits.get("shop", "v1") is not None
+    await again.service.close()
+
+
+async def test_files_of_conversations_are_in_the_copy_and_come_back(shop: Filled, tmp_path: Path) -> None:
+    talk = await shop.talk("v1", "hello")
+    file, data = File("f" * 22, "note.txt", "text/plain", 600_000), bytes(600_000)
+    books = shop.service.ledger.files
+    await books.begin("shop", file, shop.now, room=10**9, conversation=talk, most=9)
+    for number, at in enumerate(range(0, len(data), PART)):
+        await books.add_part(file.id, number, data[at : at + PART])
+    await shop.service.ledger.conversations.add_agent_message(
+        "shop", talk, "note.txt", agent="bo", client_id=None, now=shop.now, extra=Extra("file", file.data)
+    )
+    assert (await run(tmp_path, "backup", str(tmp_path / "copy"))).exit_code == 0
+    checked = await run(tmp_path, "restore", "--check", str(tmp_path / "copy"), "--json")
+    assert json.loads(checked.stdout)["rows"]["files"] == 1
+    await books.drop(file.id)
+    await shop.service.close()
+    done = await run(tmp_path, "restore", str(tmp_path / "copy"), "--force")
+    assert done.exit_code == 0, done.output
+    again = Filled(tmp_path)
+    await again.service.open()
+    assert await again.service.ledger.files.find("shop", file.id) == (file, talk)
+    assert b"".join([part async for part in again.service.ledger.files.parts(file.id)]) == data
     await again.service.close()
 
 

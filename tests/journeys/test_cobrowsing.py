@@ -104,11 +104,11 @@ async def test_the_agent_sees_the_page_and_opens_another_one_with_the_visitors_w
     # The next page follows, a private one does not.
     await visitor.goto(f"{base}lids")
     await expect(frame.get_by_role("heading", name="Lids")).to_be_visible()
-    async with visitor.expect_response(lambda response: "/share?url=" in response.url) as told:
+    async with visitor.expect_response(lambda response: "/cobrowsing?url=" in response.url) as told:
         await visitor.goto(f"{base}account")
     assert (await (await told.value).json())["page"] is False
     await expect(frame.get_by_role("heading", name="Lids")).to_be_visible()
-    assert [one for one in await faults(agent) if "share" in str(one) or "shown-page" in str(one)] == []
+    assert [one for one in await faults(agent) if "cobrowsing" in str(one) or "shown-page" in str(one)] == []
 
     await agent.get_by_text("Propose a page").click()
     await agent.get_by_label("Address of a page of the shop").fill(f"{base}pots")

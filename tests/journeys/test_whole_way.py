@@ -9,7 +9,8 @@ import chat_steps
 import httpx2
 import oscar_guest
 import pytest
-from clews import ClewFolder, ClewServe
+from clews import AGENT, PASSWORD, ClewFolder, ClewServe
+from mount_chat import files_and_pages_go_both_ways
 from oscar_shops import OscarShop
 from playwright.async_api import Browser, BrowserContext, Page, Response, expect
 from processes import Program
@@ -38,6 +39,9 @@ id = "awin-uk"
 network = "awin"
 settings = {{ advertiser_id = "1001", api_key = "env:AWIN_KEY" }}
 endpoint = "{receiver}"
+
+[sites.cobrowsing]
+enabled = true
 
 [sites.invites]
 holdout = 0
@@ -95,6 +99,10 @@ def mounted(
     environ = {**folder.environ, "CLEW_SETTINGS": str(folder.settings)}
     with OscarShop(oscar_folder, "with_clew", environ) as shop:
         yield Mounted(shop.address, oscar_shop.address, shop, folder)
+
+
+async def test_files_and_the_visitors_page_pass_both_mounts(mounted: Mounted) -> None:
+    await files_and_pages_go_both_ways(mounted.address, AGENT, PASSWORD)
 
 
 async def test_an_order_closed_in_the_chat_is_reported_once_to_the_partner_who_sent_the_visitor(

@@ -11,8 +11,10 @@ import pytest
 import structlog
 from certificates import certificate
 from clew.chat.model import Extra
+from clew.postbacks.outgoing import event_of
 from clew.service.letters import Letter, composed
 from clew.settings.model import Settings, Smtp, mail_address, sender_parts
+from clew.stores.ledger.exports import Wanted
 from clew.stores.ledger.mails import PAUSE
 from cryptography import x509
 from desks import VISITOR, DeskServer, until
@@ -65,6 +67,19 @@ async def state(desk: DeskServer, talk: str) -> str | None:
     return reply.state
 
 
+async def logged(desk: DeskServer, talk: str) -> list[tuple[str, str]]:
+    """What the export and the events say of a conversation's mails."""
+    rows = (await desk.service.ledger.exports.page("talks", Wanted("shop"), None, 50)).rows
+    found = []
+    for row in rows:
+        if row["conversation"] == talk and row["kind"].startswith("mail"):
+            event = event_of("shop", "talks", [row], "", None, personal=False)
+            assert event is not None
+            assert MAIL not in event.body
+            found.append((row["kind"], event.type))
+    return found
+
+
 async def until_state(desk: DeskServer, talk: str, wanted: str) -> None:
     async with asyncio.timeout(30):
         while await state(desk, talk) != wanted:  # noqa: ASYNC110 - looked at from outside
@@ -91,6 +106,7 @@ async def test_an_answer_goes_out_by_mail_with_proper_headers(tmp_path: Path, le
         assert "shop.test" in text.partition("\n-- \n")[2]
         assert inbox.senders == ["chat@shop.test"]
         await until_state(desk, talk, "sent")
+        assert await logged(desk, talk) == [("mailed", "conversation.mailed")]
         # The next answer belongs to the same thread, and has nothing of the first.
         await answer(desk, talk, "Noch etwas.")
         later(desk)
@@ -157,6 +173,7 @@ async def test_what_is_refused_for_good_is_told(tmp_path: Path, where: str) -> N
             await answer(desk, talk, "Yes.")
             later(desk)
             await until_state(desk, talk, "dead")
+            assert await logged(desk, talk) == [("mail_failed", "conversation.mail_failed")]
             client = await desk.agent()
             page = await client.get(f"desk/conversations/{talk}")
             assert "could not be sent: 550 no such user" in page.text

@@ -38,21 +38,21 @@ async def act(agent: httpx2.AsyncClient, talk: str, path: str, **fields: str) ->
 
 
 async def answer(visitor: httpx2.AsyncClient, state: str, client_id: str = "answer-1") -> httpx2.Response:
-    return await visitor.post("share", json={"state": state, "client_id": client_id, "language": "en"})
+    return await visitor.post("cobrowsing", json={"state": state, "client_id": client_id, "language": "en"})
 
 
 async def show(visitor: httpx2.AsyncClient, html: str = PAGE, url: str = URL) -> httpx2.Response:
-    return await visitor.post("page", json={"url": url, "html": html})
+    return await visitor.post("cobrowsing/page", json={"url": url, "html": html})
 
 
 async def seen(agent: httpx2.AsyncClient, talk: str) -> httpx2.Response:
-    return await agent.get(f"desk/conversations/{talk}/page")
+    return await agent.get(f"desk/conversations/{talk}/cobrowsing/page")
 
 
 async def agreed(desk: DeskServer) -> tuple[str, httpx2.AsyncClient, httpx2.AsyncClient]:
     """A conversation in which the visitor shows its page, its agent and its visitor."""
     talk, agent, visitor = await desk.says("hello"), await desk.agent(), desk.visitor()
-    assert (await act(agent, talk, "share")).status_code == 303
+    assert (await act(agent, talk, "cobrowsing")).status_code == 303
     assert (await answer(visitor, "on")).status_code == 204
     return talk, agent, visitor
 
@@ -84,16 +84,16 @@ async def test_without_a_word_nothing_is_taken(desk: DeskServer) -> None:
     talk, agent, visitor = await desk.says("hello"), await desk.agent(), desk.visitor()
     assert (await answer(visitor, "on")).status_code == 409  # nobody has asked
     assert (await show(visitor)).status_code == 409
-    await act(agent, talk, "share")
+    await act(agent, talk, "cobrowsing")
     assert (await show(visitor)).status_code == 409  # asked, and not answered
-    assert (await visitor.get("share", params={"url": URL})).json() == {
+    assert (await visitor.get("cobrowsing", params={"url": URL})).json() == {
         "state": "asked",
         "page": False,
         "mask": [],
     }
     await answer(visitor, "off")
     assert (await show(visitor)).status_code == 409
-    assert (await desk.visitor(STRANGER).get("share")).json()["state"] == "off"
+    assert (await desk.visitor(STRANGER).get("cobrowsing")).json()["state"] == "off"
     assert (await answer(desk.visitor(STRANGER), "on")).status_code == 409
     assert "The visitor shows no page now." in (await seen(agent, talk)).text
     assert await desk.service.visits.page("shop", VISITOR, desk.clock.now()) is None
@@ -107,7 +107,7 @@ async def test_it_ends_and_the_copy_is_not_seen_again(desk: DeskServer, who: str
     if who == "visitor":
         await answer(visitor, "off", "answer-2")
     elif who == "agent":
-        await act(agent, talk, "share", do="end")
+        await act(agent, talk, "cobrowsing", do="end")
     elif who == "time":
         desk.clock.ahead = 31 * 60
     elif who == "closed":
@@ -145,7 +145,7 @@ async def test_it_ends_and_the_copy_is_not_seen_again(desk: DeskServer, who: str
 )
 async def test_private_and_foreign_pages_are_never_shown(desk: DeskServer, url: str) -> None:
     talk, agent, visitor = await agreed(desk)
-    assert (await visitor.get("share", params={"url": url})).json()["page"] is False
+    assert (await visitor.get("cobrowsing", params={"url": url})).json()["page"] is False
     assert (await show(visitor, url=url)).status_code == 403
     assert "Pots" not in (await seen(agent, talk)).text
 
@@ -154,7 +154,7 @@ async def test_an_agent_who_has_not_the_conversation_ends_nothing(desk: DeskServ
     talk, agent, visitor = await agreed(desk)
     await show(visitor)
     eve = await desk.agent("eve")
-    assert (await act(eve, talk, "share", do="end")).status_code == 409
+    assert (await act(eve, talk, "cobrowsing", do="end")).status_code == 409
     assert "Pots" in (await seen(agent, talk)).text
 
 
@@ -176,9 +176,9 @@ async def test_a_copy_is_written_outside_of_the_loop(
 async def test_other_sites_visitors_and_strangers_get_nothing(desk: DeskServer) -> None:
     talk, _, visitor = await agreed(desk)
     await show(visitor)
-    assert (await desk.client().get(f"desk/conversations/{talk}/page")).status_code == 404
+    assert (await desk.client().get(f"desk/conversations/{talk}/cobrowsing/page")).status_code == 404
     eve = await desk.agent("eve", site="other", base="http://other.test")
-    assert (await eve.get(f"desk/conversations/{talk}/page")).status_code == 404
+    assert (await eve.get(f"desk/conversations/{talk}/cobrowsing/page")).status_code == 404
     assert (await show(desk.visitor(STRANGER))).status_code == 409
 
 
@@ -186,7 +186,7 @@ async def test_only_the_desks_own_frame_gets_the_page(desk: DeskServer) -> None:
     talk, agent, visitor = await agreed(desk)
     await show(visitor)
     framed = {"sec-fetch-mode": "navigate", "sec-fetch-dest": "iframe", "sec-fetch-site": "same-origin"}
-    path = f"desk/conversations/{talk}/page"
+    path = f"desk/conversations/{talk}/cobrowsing/page"
     assert (await agent.get(path, headers=framed)).status_code == 403
     page = (await agent.get(f"desk/conversations/{talk}")).text
     key = page.partition('data-key="')[2].partition('"')[0]
@@ -228,7 +228,7 @@ async def test_the_worker_of_the_desk_has_what_another_one_got(
 
 async def test_the_copy_is_bounded(tmp_path: Path) -> None:
     setting = {"enabled": True, "kilobytes": 64}
-    limits = {"shown_pages": {"client": 3}}
+    limits = {"cobrowsing": {"client": 3}}
     async with desk_server(tmp_path, limits=limits, more={"cobrowsing": setting}) as desk:
         talk, agent, visitor = await agreed(desk)
         assert (await show(visitor, "x" * 70_000)).status_code == 413
@@ -261,7 +261,7 @@ async def test_an_agent_proposes_a_page_of_the_shop_and_no_other(desk: DeskServe
 async def test_it_is_off_unless_the_settings_say_so(tmp_path: Path) -> None:
     async with desk_server(tmp_path) as desk:
         talk, agent = await desk.says("hello"), await desk.agent()
-        assert (await act(agent, talk, "share")).status_code == 404
+        assert (await act(agent, talk, "cobrowsing")).status_code == 404
         # Not even read.
         assert (await show(desk.visitor(), "x" * 5_000_000)).status_code == 409
         assert "Ask to see the visitor" not in (await agent.get(f"desk/conversations/{talk}")).text

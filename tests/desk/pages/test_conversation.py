@@ -418,7 +418,7 @@ async def test_a_failing_ledger_gets_an_error_page(desk: DeskServer) -> None:
         ("notes", {"note": "rings twice"}),
         ("block", {"hours": "1"}),
         ("offers", {"label": "The mug", "page": "/mug"}),
-        ("share", {}),
+        ("cobrowsing", {}),
         ("open", {"url": "http://shop.test/mug"}),
         ("tags", {"tag": "wine"}),
         ("typing", {}),

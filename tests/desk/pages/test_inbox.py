@@ -168,3 +168,15 @@ async def test_desks_that_ask_together_share_lines_but_not_what_is_their_own(des
         assert page.count(f">{('cy', 'bo')[place]}<") == 1, "the colleague's"
         assert page.split(f'id="line-{talks[place]}"')[1].split("</li>")[0].count("aria-current") == 1
         assert page.split(f'id="line-{talks[1 - place]}"')[1].split("</li>")[0].count("aria-current") == 0
+
+
+async def test_a_line_has_the_tags_of_its_conversation(desk: DeskServer) -> None:
+    talk, agent = await desk.says("hello"), await desk.agent()
+    await desk.says("hello", visitor="f" * 26)
+    for tag in ("wine", "<b>"):
+        await desk.service.ledger.tags.add("shop", talk, tag, "bo", desk.clock.now())
+    page = (await agent.get("desk/")).text
+    line = page.partition(f'id="line-{talk}"')[2].partition("</li>")[0]
+    assert "#wine" in line
+    assert "#&lt;b&gt;" in line
+    assert page.count("#wine") == 1

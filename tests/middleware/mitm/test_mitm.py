@@ -14,8 +14,9 @@ import pytest
 import pytest_asyncio
 from clew.injector.tag import tag
 from clew.stores.visits_record import unpacked
-from clews import ClewFolder
+from clews import AGENT, PASSWORD, ClewFolder
 from mitms import ClewMitm, Mitmdump
+from mount_chat import files_and_pages_go_both_ways
 from raw_http import PATIENCE, Client, Request, Response, Shop, get
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
@@ -34,6 +35,7 @@ log = "json"
 [[sites]]
 name = "shop"
 debug = true
+cobrowsing = { enabled = true }
 """
 TAG = tag("/-/clew/")
 PAGE = (
@@ -318,6 +320,13 @@ async def test_own_pages_and_live_streams_work_through_mitmproxy(town: Town) -> 
         elsewhere = {"origin": "https://evil.test"}
         refused = await visitor.post("messages", json=message(2, "x"), headers=elsewhere)
         assert refused.status_code == 403
+    assert len(town.shop.requests) == asked
+
+
+async def test_files_and_the_visitors_page_pass_mitmproxy(town: Town) -> None:
+    town.folder.add_agent()
+    asked = len(town.shop.requests)
+    await files_and_pages_go_both_ways(town.mitm.address, AGENT, PASSWORD)
     assert len(town.shop.requests) == asked
 
 
