@@ -6,8 +6,8 @@ from datetime import date
 from typing import Any
 
 from ..orders.money import is_currency
-from ..rules.checker import constant, fact_path
 from ..rules.conditions import ConditionError, compile_line, where
+from ..rules.reading import constant, fact_path
 from ..rules.syntax import Node, parse
 from ..rules.values import Known
 from ..settings.draft import Draft, twice

@@ -4,24 +4,22 @@ The engine checks types only in the branches that it evaluates, and evaluates `v
 So every branch is checked here, when the settings are loaded.
 """
 
-import re
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
 
-import cel
-
+from ..settings.addresses import PatternError
 from ..settings.letters import not_ascii
 from . import signatures
 from .facts import RULE_FACTS, Fact, Vocabulary
 from .helpers import HELPERS
+from .reading import constant, fact_path
 from .signatures import ARITHMETIC, FUNCTIONS, MACROS, METHODS, NUMBERS, ORDERED, comparable, fits, words
 from .syntax import Node
 from .values import NONE_KNOWN, Known, wrong_address, wrong_value
+from .within import NAME as WITHIN_LAST
+from .within import comparison
 
-# A text in quotes without an escape. The engine takes some 40 µs for a constant.
-_PLAIN = re.compile(r"""\"[^"\\]*\"|'[^'\\]*'""")
 _TYPES = {"int": "int", "double": "double", "string": "string", "bool": "bool", "map": "map:string"}
 
 
@@ -46,31 +44,6 @@ class FactReference:
     node: Node
     whole: bool = False
     guarded: bool = False
-
-
-def constant(line: str, node: Node) -> Any:
-    """The value of a part without facts. Raises the engine's error if it has no value."""
-    text = node.value
-    match node.kind:
-        case "int" if abs(found := int(text, 0 if "x" in text.lower() else 10)) < 2**53:
-            return found
-        case "string" if _PLAIN.fullmatch(text):
-            return text[1:-1]
-    return cel.compile(line[node.start : node.end]).execute({})
-
-
-def fact_path(line: str, node: Node, bound: Container[str] = ()) -> tuple[str, ...] | None:
-    """`visit.pages` or `visit["pages"]` as ("visit", "pages"), known or not; None for anything else.
-
-    `bound` are the names of a macro's loop variables.
-    """
-    if node.kind == "name":
-        return None if node.value in bound else (node.value,)
-    if node.kind == "select" or (node.kind == "index" and node.parts[1].kind == "string"):
-        above = fact_path(line, node.parts[0], bound)
-        last = node.value if node.kind == "select" else constant(line, node.parts[1])
-        return (*above, last) if above else None
-    return None
 
 
 class Checker:
@@ -168,9 +141,18 @@ class Checker:
         given = [self._infer(part, bound) for part in node.parts]
         if node.value in HELPERS:
             return self._helper(node, given)
+        if node.value == WITHIN_LAST:
+            return self._within(node)
         if node.value not in FUNCTIONS:
             return self._unknown_function(node)
         return self._signature(node, signatures.result(FUNCTIONS[node.value], given), given)
+
+    def _within(self, node: Node) -> str:
+        try:
+            comparison(self.line, node, self._vocabulary)
+        except PatternError as error:
+            self._wrong(node, str(error), error.hint)
+        return "bool"
 
     def _helper(self, node: Node, given: list[str]) -> str:
         """A function of clew's own: a text, and a constant that is compiled now."""
@@ -211,10 +193,10 @@ class Checker:
         name = node.value
         if node.kind == "call" and (name in METHODS or name in MACROS):
             hint = f"it is a method: write x.{name}(…)"
-        elif node.kind == "method" and (name in FUNCTIONS or name in HELPERS):
+        elif node.kind == "method" and name in (*FUNCTIONS, *HELPERS, WITHIN_LAST):
             hint = f"it is a function: write {name}(…)"
         else:
-            known = {k.lower(): k for k in (*METHODS, *MACROS, *FUNCTIONS, *HELPERS, "has")}
+            known = {k.lower(): k for k in (*METHODS, *MACROS, *FUNCTIONS, *HELPERS, WITHIN_LAST, "has")}
             close = get_close_matches(name.lower(), known, 1, 0.5)
             hint = (
                 f"did you mean {known[close[0]]}?"

@@ -72,6 +72,9 @@ class Compiler:
             self.problems.append(RuleProblem(place, (), message, "join some with &&"))
         waits = (("visit.seconds", rule.wait), ("page.seconds", rule.wait_page))
         trees += [self._added(f"{fact} >= {seconds_of(wait)}") for fact, wait in waits if wait is not None]
+        # What the server has seen counts as well as what a page tells.
+        events = [f"events.{name}" for name in rule.cancel_on if f"events.{name}" in self._vocabulary.by_name]
+        trees += [self._added(f"!has({event}) || {event} == 0") for event in events]
         return rule, tuple(trees)
 
     def _added(self, line: str) -> Tree:

@@ -19,14 +19,16 @@ from typing import Any, get_args
 import cel
 
 from ..settings.addresses import PatternError
-from .checker import Checker, FactReference, LineProblem, constant
+from .checker import Checker, FactReference, LineProblem
 from .direct import Direct, Found, direct
 from .facts import RULE_FACTS, Cost, Vocabulary
 from .helpers import HELPERS, PREDICATES, Matches, compiled_test, key_of
 from .moments import Turn, Wait, turns, wait_of
+from .reading import constant
 from .signatures import MACROS
 from .syntax import Node, UnsupportedError, parse
 from .values import NONE_KNOWN, Known
+from .within import expanded
 
 LINE_LENGTH = 1000
 # Compiled lines, some 3 KB each: the settings are checked, and then used.
@@ -120,6 +122,12 @@ def _compiled(text: str, known: Known, vocabulary: Vocabulary) -> Condition:
     checker.check(tree)
     if checker.problems:
         raise ConditionError(checker.problems)
+    written = text
+    text, tree = expanded(text, tree, vocabulary)
+    if text != written:
+        # For the facts of the comparisons.
+        checker = Checker(text, known, vocabulary)
+        checker.check(tree)
     patterns: dict[tuple[str, Any], Matches] = {}
     problems = [*_patterns(text, tree, patterns), *_constants(text, tree)]
     if problems:
@@ -133,9 +141,9 @@ def _compiled(text: str, known: Known, vocabulary: Vocabulary) -> Condition:
     for_engine = {
         (_MATCHES if name == "matches" else name, key): held for (name, key), held in patterns.items()
     }
-    program = program if line == text else cel.compile(line)
+    program = program if line == written else cel.compile(line)
     return Condition(
-        text, program, references, for_engine, turns(line, tree), wait_of(line, tree), test, cost
+        written, program, references, for_engine, turns(line, tree), wait_of(line, tree), test, cost
     )
 
 

@@ -10,9 +10,9 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from .checker import constant, fact_path
 from .facts import RULE_FACTS, LazyFacts, Vocabulary
 from .helpers import HELPERS, PREDICATES, Matches, key_of
+from .reading import constant, fact_path
 from .syntax import Node
 
 ASK: Final = object()

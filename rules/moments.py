@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 import cel
 
-from .checker import constant, fact_path
 from .facts import CLOCK, SECONDS, Facts, moment_of
+from .reading import constant, fact_path
 from .syntax import Node
 
 HORIZON = 30 * 60
