@@ -26,17 +26,24 @@ def read(copy: bytes, charset: str | None) -> "Document":
     cost too much. Takes about 2 ms per 100 KB, mostly without holding the GIL.
     """
     markup = safe_markup(decoded(copy, charset))
-    return Document(LexborHTMLParser(markup.text), markup)
+    return Document(markup)
 
 
 class Document:
     """A parsed page that can be queried by CSS selector."""
 
-    __slots__ = ("_markup", "_tree")
+    __slots__ = ("_markup", "_parsed")
 
-    def __init__(self, tree: LexborHTMLParser, markup: Markup) -> None:
-        self._tree = tree
+    def __init__(self, markup: Markup) -> None:
         self._markup = markup
+        self._parsed: LexborHTMLParser | None = None
+
+    @property
+    def _tree(self) -> LexborHTMLParser:
+        """Parsed when a selector is asked for: structured data needs no tree."""
+        if self._parsed is None:
+            self._parsed = LexborHTMLParser(self._markup.text)
+        return self._parsed
 
     @property
     def title(self) -> str:

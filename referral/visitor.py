@@ -273,7 +273,8 @@ class Viewed(Struct, frozen=True):
             left_at = seen_at if self.keeps.left_at else 0.0
             visitor.memory = kept(visitor.memory, landing="", left_at=left_at)
             visitor.visits += 1
-            visitor.visit_at = now
+            # Never later than its first page, which was asked for before the store was.
+            visitor.visit_at = min(now, self.page.at)
             visitor.pages = 0
             visitor.withdrawn = ()
         visitor.first_at = visitor.first_at or now

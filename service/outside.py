@@ -28,7 +28,7 @@ PRODUCTS: Final = 4096
 """Pages whose products a process remembers."""
 PRODUCT_SECONDS: Final = 600.0
 NUMBERS: Final = 4096
-NUMBER_SECONDS: Final = 60.0
+NUMBER_SECONDS: Final = 10.0
 # A page that another process has just read may be in the store a moment later.
 AGAIN_SECONDS: Final = 2
 FRESH_SECONDS: Final = 2

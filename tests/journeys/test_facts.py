@@ -4,15 +4,19 @@ Each case is a site of its own with one rule, whose action tells whether its lin
 does what the case says. A visitor who did nothing is the proof that the lines can be false.
 """
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from urllib.parse import parse_qs
 
 import httpx2
 import pytest
 from clews import ClewFolder, ClewServe
+from database_servers import Postgres, Redis
+from places import write_places
 from shoppers import Answer, Asked, Shop, Shopper
 
 pytestmark = pytest.mark.timeout(300)
@@ -34,7 +38,14 @@ trusted_proxies = ["127.0.0.0/8"]
 
 [geo]
 header = "CF-IPCountry"
+database = "{places}"
 """
+TOKEN = "token-of-the-shop-0123456789"
+LUND = {
+    "country": {"iso_code": "SE", "names": {"en": "Sweden"}},
+    "subdivisions": [{"names": {"en": "Scania"}}],
+    "city": {"names": {"en": "Lund"}},
+}
 
 SITE = """
 [[sites]]
@@ -272,6 +283,12 @@ CLIENT = [
         ways("/"),
         headers={"User-Agent": "Mozilla/5.0 (compatible; Googlebot/2.1)"},
     ),
+    Case(
+        "place-city",
+        ('place.country == "SE"', 'place.city == "Lund"', 'place.region == "Scania"'),
+        ways("/"),
+        headers={"X-Forwarded-For": "213.1.2.3"},
+    ),
     Case("place-country", ('place.country == "FI"',), ways("/"), headers={"CF-IPCountry": "fi"}),
 ]
 
@@ -402,7 +419,36 @@ def orders(visitor: Shopper) -> None:
     visitor.see("/mills")
 
 
+def cancelled(visitor: Shopper) -> None:
+    """An order that the shop's server cancels later."""
+    orders(visitor)
+    fields = {"Host": visitor.host, "Authorization": f"Bearer {TOKEN}"}
+    body = {"id": "1001", "state": "cancelled"}
+    until = time.monotonic() + 30
+    while True:
+        found = visitor.client.get(f"{visitor.address}/-/clew/orders/1001", headers=fields)
+        if found.status_code == 200 or time.monotonic() > until:
+            break
+        time.sleep(0.05)
+    told = visitor.client.post(f"{visitor.address}/-/clew/orders", headers=fields, json=body)
+    assert told.status_code < 300, told.text
+
+
+def talks(visitor: Shopper) -> None:
+    visitor.see("/")
+    visitor.see("/mills")
+    visitor.say("Which one is quiet?")
+    visitor.see("/")
+
+
 PEOPLE = [
+    Case(
+        "order-cancelled",
+        ("order.count == 0", "order.age_days == 0"),
+        cancelled,
+        keys='api_token = "token-of-the-shop-0123456789"',
+    ),
+    Case("chat-count", ("chat.count == 1", "chat.seconds < 600", "chat.talked", "chat.open"), talks),
     Case(
         "invite-ignored",
         (
@@ -595,8 +641,10 @@ def shop_answer(asked: Asked) -> Answer:
 @pytest.fixture(scope="module")
 def clew(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     shop = Shop(shop_answer)
-    settings = HEAD + "".join(case.site(shop.address) for case in CASES)
-    served = ClewServe(ClewFolder(tmp_path_factory.mktemp("facts"), settings))
+    folder = tmp_path_factory.mktemp("facts")
+    write_places(folder / "places.mmdb", LUND)
+    head = HEAD.format(places=folder / "places.mmdb")
+    served = ClewServe(ClewFolder(folder, head + "".join(case.site(shop.address) for case in CASES)))
     yield served.address
     served.end()
     shop.close()
@@ -608,16 +656,101 @@ def client() -> Iterator[httpx2.Client]:
         yield found
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_a_fact_is_right_when_the_request_is_so(case: Case, clew: str, client: httpx2.Client) -> None:
-    visitor = Shopper(clew, f"{case.name}.test", client, dict(case.headers))
-    case.does(visitor)
-    # What a page shows is read after its last byte was sent.
+def acts(visitor: Shopper) -> bool:
+    """Whether the rule acts, at the latest after what the page shows was read and numbers were asked anew."""
     asked_until = time.monotonic() + 30
     while visitor.answer["action"] != "hide" and time.monotonic() < asked_until:
         time.sleep(0.05)
         visitor.decide()
-    assert visitor.answer["action"] == "hide"
+    return bool(visitor.answer["action"] == "hide")
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_fact_is_right_when_the_request_is_so(case: Case, clew: str, client: httpx2.Client) -> None:
+    visitor = Shopper(clew, f"{case.name}.test", client, dict(case.headers))
+    case.does(visitor)
+    assert acts(visitor)
     if case.control:
         other = Shopper(clew, f"{case.name}.test", client)
         assert other.see("/about-us") == "show"
+
+
+DAYS_LATER = """
+import time
+
+_time = time.time
+time.time = lambda: _time() + 3 * 86400 + 60
+"""
+LATER = Case(
+    "days",
+    (
+        "visit.days_since_last == 3",
+        "visit.days_since_first == 3",
+        "visit.count == 2",
+        "visit.returning",
+        'visit.landing == "/mills"',
+        "touch.age_days == 3",
+        "events.search == 0",
+        "events.search_30d == 1",
+        "events.search_24h == 0",
+    ),
+    ways("/"),
+)
+
+
+def test_days_pass_between_two_visits(tmp_path: Path, client: httpx2.Client) -> None:
+    """A visitor comes back three days later."""
+    shop = Shop(shop_answer)
+    settings = HEAD.replace('database = "{places}"', "") + LATER.site(shop.address)
+    folder = ClewFolder(tmp_path / "clew", settings)
+    served = ClewServe(folder)
+    visitor = Shopper(served.address, "days.test", client)
+    visitor.see("/?utm_source=news")
+    visitor.see("/find?q=mill")
+    assert visitor.see("/") == "show"
+    served.end()
+    (tmp_path / "later").mkdir()
+    (tmp_path / "later" / "sitecustomize.py").write_text(DAYS_LATER)
+    path = os.pathsep.join(filter(None, (str(tmp_path / "later"), os.environ.get("PYTHONPATH"))))
+    folder.environ |= {"PYTHONPATH": path}
+    served = ClewServe(folder)
+    try:
+        visitor.address = served.address
+        assert visitor.see("/mills") == "hide"
+        assert Shopper(served.address, "days.test", client).see("/mills") == "show"
+    finally:
+        served.end()
+        shop.close()
+
+
+SHARED = (
+    "product-linked",
+    "product-known",
+    "event-login",
+    "own-group",
+    "cart-history",
+    "visit-paths",
+    "score",
+)
+
+
+@pytest.mark.parametrize("store", ["redis", "postgresql"])
+def test_facts_are_right_over_two_workers(store: str, tmp_path: Path, client: httpx2.Client) -> None:
+    """Each request may come to another worker; they share the visit store."""
+    server = Redis() if store == "redis" else Postgres()
+    shop = Shop(shop_answer)
+    cases = [case for case in CASES if case.name in SHARED]
+    with server:
+        address = server.url() if isinstance(server, Redis) else server.url(server.database())
+        head = HEAD.replace('database = "{places}"', "").replace("[geo]", f'store = "{address}"\n[geo]')
+        settings = head + "".join(case.site(shop.address) for case in cases)
+        served = ClewServe(ClewFolder(tmp_path, settings), ["--workers", "2"])
+        try:
+            for case in cases * 2:
+                with httpx2.Client(timeout=60, limits=httpx2.Limits(max_keepalive_connections=0)) as anew:
+                    visitor = Shopper(served.address, f"{case.name}.test", anew, dict(case.headers))
+                    case.does(visitor)
+                    assert acts(visitor), case.name
+        finally:
+            served.end()
+            shop.close()

@@ -148,6 +148,12 @@ class Shopper:
         content = json.dumps({"kind": kind, "rule": rule}).encode()
         assert self._send("POST", "/-/clew/events", fields, content=content).status_code == 204
 
+    def say(self, text: str) -> None:
+        """Write to the shop's agents."""
+        fields = {"Content-Type": "application/json", "Origin": f"http://{self.host}"}
+        content = json.dumps({"text": text, "client_id": secrets.token_hex(8)}).encode()
+        assert self._send("POST", "/-/clew/messages", fields, content=content).status_code < 300
+
     def _send(self, method: str, path: str, fields: Mapping[str, str], **what: Any) -> httpx2.Response:
         headers = {
             "Host": self.host,
