@@ -61,6 +61,23 @@ SITE = [
         "department = 'seles'",
         *("rules[0].department", 8, "none of the site's departments", None),
     ),
+    (
+        "[[sites.rules]]\nname = 'a'\naction = 'invite'\nstarts = 2026-12-02\nends = 2026-12-01",
+        *("rules[0].ends", 8, "ends before it starts", None),
+    ),
+    (
+        "[[sites.rules]]\nname = 'a'\naction = 'hide'\nno_invite = 10",
+        *("rules[0].no_invite", 7, "is for invites", 'write action = "invite"'),
+    ),
+    (
+        "[[sites.rules]]\nname = 'a'\naction = 'invite'\ndefault = true\nforced = true",
+        *("rules[0].forced", 8, "a forced one does not", None),
+    ),
+    (
+        "[[sites.rules]]\nname = 'a'\naction = 'invite'\n"
+        "variants = [{ name = 'x', text = 'X' }, { name = 'x', text = 'Y' }]",
+        *("rules[0].variants[1].name", 7, "another text of the rule has the name 'x'", ""),
+    ),
     ("platform = 'oscar'", "platform", 4, "unknown platform 'oscar'", "did you mean django-oscar?"),
     ("never = ['/a', 'b']", "never[1]", 4, "a path begins with / or *", 'write "/b"'),
     ("page_types = { 'a*' = 'cart' }", 'page_types."a*"', 4, "a path begins with / or *", 'write "/a*"'),
