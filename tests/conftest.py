@@ -86,10 +86,20 @@ SLOW_FOLDERS = (
 )
 
 
+# Where the engines of the ledger are told apart. A quick run tries what is above them on SQLite, a whole one
+# on both.
+ENGINES = ("tests/stores/", "tests/cli/test_migrate")
+
+
+def _on_postgresql_too(item: pytest.Item) -> bool:
+    values = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+    return values.get("ledger_address") == "postgresql" and not item.nodeid.startswith(ENGINES)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark slow tests."""
     for item in items:
-        folder = item.nodeid.startswith(SLOW_FOLDERS)
+        folder = item.nodeid.startswith(SLOW_FOLDERS) or _on_postgresql_too(item)
         if folder or not SLOW_FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
 

@@ -7,6 +7,8 @@ import sys
 import tarfile
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 SKIPPED = shutil.ignore_patterns(".*_cache", "__pycache__", ".git", ".venv", "build", "*.egg-info", "*.db*")
 
@@ -17,6 +19,7 @@ def run(*command: str | Path, folder: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_an_install_does_not_change_the_checkout(tmp_path: Path) -> None:
     """field G22"""
     checkout, target = tmp_path / "checkout", tmp_path / "target"
@@ -43,6 +46,7 @@ print(clew.__file__)
     assert done.stdout.strip() == str(target / "clew" / "__init__.py"), done.stderr
 
 
+@pytest.mark.slow
 def test_the_source_archive_has_every_file_of_data(tmp_path: Path) -> None:
     checkout, target = tmp_path / "checkout", tmp_path / "target"
     shutil.copytree(ROOT, checkout, ignore=SKIPPED, symlinks=True)

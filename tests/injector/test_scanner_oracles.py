@@ -258,6 +258,7 @@ def test_place_is_that_of_lol_html(page: bytes) -> None:
         assert by_lolhtml(page) == scanner.place
 
 
+@pytest.mark.slow
 @settings(max_examples=1500, deadline=None)
 @given(st.one_of(likely_pages, mutated_pages()))
 def test_place_after_a_head_is_that_of_lol_html(body: bytes) -> None:

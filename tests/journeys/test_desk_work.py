@@ -191,6 +191,8 @@ async def test_two_agents_and_two_visitors_at_two_sites(people: People) -> None:
     await expect(chat.locator(".status.wrong")).to_have_count(0)
 
 
+# Of workers that share a ledger in SQLite, the test above.
+@pytest.mark.parametrize("ledger_address", ["postgresql"], indirect=True)
 async def test_the_talks_of_an_agent_who_ends_the_shift_are_for_others(people: People) -> None:
     """A closed desk counts as closed within seconds (field D12)."""
     anna, bo = await people.agent("anna", "one"), await people.agent("bo", "two")

@@ -49,7 +49,13 @@ PAID = {"total": Decimal("100.00"), "currency": "EUR", "state": "paid"}
 REFUNDED = {"currency": "EUR", "refunds": (Refund("r1", Decimal("30.00")),)}
 
 
-@pytest.mark.parametrize("eager", [True, False], ids=["told at once", "told at the end"])
+@pytest.mark.parametrize(
+    "eager",
+    [
+        pytest.param(True, id="told at once"),
+        pytest.param(False, id="told at the end", marks=pytest.mark.slow),
+    ],
+)
 async def test_the_partners_sum_is_the_same_in_all_orders_of_arrival(shop: Shop, eager: bool) -> None:
     """field A15, A16"""
     five: list[tuple[OrderSeen, bool]] = [

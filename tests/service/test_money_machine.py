@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import hypothesis.strategies as st
+import pytest
 from clew.credit.decision import decide as credited_by
 from clew.orders.model import OrderError, OrderSeen, Refund
 from clew.payouts.account import Account, accounts
@@ -292,7 +293,7 @@ async def _all(rows: Any) -> list[Any]:
     return [row async for row in rows]
 
 
-TestMoney = Money.TestCase
+TestMoney = pytest.mark.slow(Money.TestCase)
 # The same ones each time; `derandomize=False` and more examples search for others.
 TestMoney.settings = settings(
     max_examples=10,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis.strategies as st
+import pytest
 from clew.orders.model import OrderError, OrderSeen, Refund
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import Shopped, Touched
@@ -118,6 +119,7 @@ async def _example(steps: list[Any], net: bool = False) -> None:
             await shop.service.close()
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(st.lists(steps, min_size=1, max_size=8), st.booleans())
 def test_all_sums_of_a_ledger_are_the_same_figure(steps: list[Any], net: bool) -> None:

@@ -95,6 +95,7 @@ async def _rows(ledger: Ledger, site: str) -> tuple[list[Any], list[Any]]:
         return sorted(talks), list((await connection.execute(query)).all())
 
 
+@pytest.mark.slow
 @given(st.lists(pages | hooks | ends | ties, max_size=12))
 def test_any_order_leaves_one_talk_of_each_id_and_a_webhook_again_changes_nothing(
     run: tuple[Ledger, Run], steps: list[Any]
