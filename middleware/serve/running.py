@@ -57,13 +57,16 @@ class Running(uvicorn.Server):
         self._one = OneProcess(proxy.service, asyncio.get_running_loop())
         if self.follower is not None:
             self.follower.catch_up(proxy.service)
+        assert isinstance(self.config, ServeConfig)
+        ops = self.config.ops
+        for one in ops:
+            # Whoever sees that the shop's address answers may use this one too; it waits for `_start_ops`.
+            one.listen()
         await super().startup(sockets)
         if not self.started:
             return
         if self.follower is not None:
             self.follower.start(proxy.service)
-        assert isinstance(self.config, ServeConfig)
-        ops = self.config.ops
         if ops:
             await self._start_ops(proxy.service, ops)
         if self.on_started is not None:

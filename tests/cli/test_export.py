@@ -19,6 +19,7 @@ from clew.cli import app as commands
 from clew.middleware.asgi.mount import ClewMiddleware
 from clew.stores.ledger.errors import LedgerError
 from clew.stores.ledger.exports import COLUMNS, Exports, Wanted
+from clew.stores.ledger.exposures import Exposure
 from filled import TOKEN, TOML, Filled
 from starlette.applications import Starlette
 from typer.testing import CliRunner, Result
@@ -36,6 +37,9 @@ async def shop(tmp_path: Path) -> AsyncIterator[Filled]:
     await filled.order("1002", "0.10")
     await filled.offer("v1", await filled.talk("v1", "=HYPERLINK(1)"))
     await filled.callback("v1")
+    await filled.service.ledger.exposures.write(
+        [Exposure("shop", "sizes", "1", "v1", "question", {"eligible": filled.now})]
+    )
     yield filled
     await filled.service.close()
 

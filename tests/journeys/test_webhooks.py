@@ -126,7 +126,7 @@ def test_the_documents_example_is_right_and_every_event_is_there() -> None:
     assert call.body.decode() == found["body"]
     assert call.headers["webhook-signature"] == found["webhook-signature"]
     rows = re.findall(
-        r"^\| `([a-z]+\.[a-z]+)` \| (.+?) \| `[a-z]+`",
+        r"^\| `([a-z]+\.[a-z_]+)` \| (.+?) \| `[a-z]+`",
         text,
         re.MULTILINE,
     )

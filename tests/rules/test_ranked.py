@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from clew.rules import evaluation
 from clew.rules.compiler import Compiler
+from clew.rules.facts import RULE_FACTS
 from clew.rules.ranked import BLOCK, blocks_of, first_of
 from clew.rules.ruleset import RuleSet
 from clew.rules.trees import Tree
@@ -29,7 +30,7 @@ def rules_of(count: int) -> list[Rule]:
 
 def asked(rules: list[Rule], true: set[str]) -> tuple[str | None, Counter[str]]:
     """The rule that acts if these lines are true, and how often each line was asked."""
-    compiler = Compiler(rules, NONE_KNOWN)
+    compiler = Compiler(rules, NONE_KNOWN, RULE_FACTS)
     lines = [condition.text for condition in compiler.conditions]
     held: dict[Tree, object] = {}
     found: Counter[str] = Counter()
@@ -69,7 +70,7 @@ def test_rules_that_share_no_line_are_each_asked_once() -> None:
 
 def test_what_the_engine_has_to_be_asked_comes_last() -> None:
     when = ["visit.pages * 2 > 4", "visit.seconds >= 9", "visit.pages > 3"]
-    (ranked,) = Compiler([Rule(name="r", when=when, action="invite")], NONE_KNOWN).ranked
+    (ranked,) = Compiler([Rule(name="r", when=when, action="invite")], NONE_KNOWN, RULE_FACTS).ranked
     assert [when[tree] for tree in ranked.timeless if isinstance(tree, int)] == [when[2], when[0]]
     assert ranked.timed == (1,)
 

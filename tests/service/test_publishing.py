@@ -24,6 +24,7 @@ from clew.service.publishing import DISABLED_AFTER, Publisher
 from clew.service.workflow import decide
 from clew.settings.model import EventEndpoint
 from clew.stores.ledger.endpoints import EndpointRow
+from clew.stores.ledger.errors import NoConversationError
 from clew.stores.ledger.exports import Wanted
 from receiver import Call, Receiver
 from reporting import NOW, PARTNER, Shop, site
@@ -138,9 +139,10 @@ async def test_what_agents_do_with_conversations_is_told_without_what_they_wrote
         talk = added.conversation.id
         await ledger.conversations.claim("shop", talk, "bo", shop.now)
         await ledger.desk_log.note("shop", talk, "rude", by="bo", now=shop.now)
-        # Of an agent of all sites each site is told, and of other sites' conversations none.
+        # Of an agent of all sites each site is told.
         await ledger.desk_agents.set_presence("bo", "away", shop.now)
-        await ledger.desk_log.note("other", talk, "elsewhere", by="bo", now=shop.now)
+        with pytest.raises(NoConversationError):
+            await ledger.desk_log.note("other", talk, "elsewhere", by="bo", now=shop.now)
         await ledger.load.flip("shop", Gate(), shop.now, "6/6")
         await ledger.conversations.close("shop", talk, shop.now, by="bo")
         async with telling(shop, 2):

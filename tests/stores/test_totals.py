@@ -11,7 +11,6 @@ import pytest
 from clew.credit.division import divided
 from clew.orders.model import SALES, STATES
 from clew.orders.money import amount_text
-from clew.stores.ledger import totals as totals_module
 from clew.stores.ledger.connection import Connection
 from clew.stores.ledger.database import Database
 from clew.stores.ledger.engines import database_at
@@ -233,10 +232,9 @@ async def test_many_pages_read_once_and_soon_again(db: Database, monkeypatch: py
     assert len(read) == 8
 
 
-async def test_what_was_read_last_is_kept_longest(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_was_read_last_is_kept_longest() -> None:
     """Read anew, it moves behind what was read before: the next one that is too many is the oldest."""
-    monkeypatch.setattr(totals_module, "KEPT", 2)
-    kept, read = Kept[str](), list[str]()
+    kept, read = Kept[str](2), list[str]()
 
     async def get(key: str, now: float) -> None:
         async def reading() -> str:
