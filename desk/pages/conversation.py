@@ -172,9 +172,9 @@ async def take(request: Request, context: AgentContext) -> Response:
 @signed_in
 async def close(request: Request, context: AgentContext) -> Response:
     """Close the conversation; the visitor's next message opens it again."""
-    found, _ = await talk_of(request, context), await agent_form(request, context)
+    found, fields = await talk_of(request, context), await agent_form(request, context)
     await context.at.service.conversations.close(found.site, found.id, context.session.agent)
-    return see_other(request, "/")
+    return see_other(request, "/talks" if fields.get("to") == "/talks" else "/")
 
 
 @signed_in

@@ -57,7 +57,7 @@ def headers(request: Request) -> dict[str, str]:
 
 
 # In this order, after desk.js, in which they are served: a policy that names one file lets no other in.
-_PARTS = ("canned", "talk", "cobrowsing", "notify", "keys", "side", "start")
+_PARTS = ("canned", "talk", "cobrowsing", "notify", "keys", "side", "presence", "start")
 MEDIA_TYPES = {"desk.css": "text/css; charset=utf-8", "desk.js": "text/javascript; charset=utf-8"}
 
 

@@ -105,6 +105,7 @@ async function refresh(whole = true) {
     const response = await fetch(`${path}?${query}`, { headers: { Accept: "text/html", ...csrfHeader } });
     const page = await pageOf(response);
     if (response.ok) show(page);
+    if (response.ok) syncPresence(page);
     if (response.ok && side) syncColumns(page);
   } catch {
     // The stream reports the next change, or that the connection is lost.

@@ -114,8 +114,7 @@ async def answer(desk: Page, text: str) -> None:
 
 async def set_presence(desk: Page, label: str) -> None:
     await desk.get_by_label("Your presence").select_option(label=label)
-    await desk.get_by_role("button", name="Set").click()
-    await expect(desk.locator("#pulse-text")).to_have_text("live")
+    await expect(desk.locator(".presence [role=status]")).to_have_text(f"Set: {label}")
 
 
 async def test_two_agents_and_two_visitors_at_two_sites(people: People) -> None:

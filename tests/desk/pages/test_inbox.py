@@ -180,3 +180,12 @@ async def test_a_line_has_the_tags_of_its_conversation(desk: DeskServer) -> None
     assert "#wine" in line
     assert "#&lt;b&gt;" in line
     assert page.count("#wine") == 1
+
+
+async def test_the_inbox_leads_to_everything_that_a_role_may_open(desk: DeskServer) -> None:
+    agent = (await (await desk.agent("bo", role="agent")).get("desk/")).text
+    lead = (await (await desk.agent("di", role="lead")).get("desk/")).text
+    for path in ("search", "canned", "orders"):
+        assert f'href="/-/clew/desk/{path}"' in agent
+    assert 'href="/-/clew/desk/team"' not in agent
+    assert 'href="/-/clew/desk/team"' in lead

@@ -108,6 +108,17 @@ async def test_conversations_come_and_go_without_a_reload(
     await expect(columns.nth(2).locator(".by-agent .text")).to_have_text("Welcome")
 
 
+async def test_one_is_closed_from_its_column_and_the_others_stay(
+    tab: Tab, talks: list[str], address: str
+) -> None:
+    await tab.goto(f"{address}desk/talks")
+    columns = tab.locator("[data-talk]")
+    await columns.nth(1).get_by_role("button", name="Close").click()
+    await expect(columns).to_have_count(2)
+    await tab.wait_for_url("**/desk/talks")
+    await expect(tab.get_by_text("question 1")).to_have_count(0)
+
+
 async def test_the_keyboard_switches_between_them_and_marks_what_is_unread(
     desk: DeskServer, tab: Tab, talks: list[str], address: str
 ) -> None:
