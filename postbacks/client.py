@@ -57,9 +57,17 @@ class Client:
     ) -> None:
         await self._transport.__aexit__(kind, error, trace)
 
-    async def make(self, call: Call, before: Callable[[], Awaitable[None]], progress: Progress) -> Result:
+    async def make(
+        self,
+        call: Call,
+        before: Callable[[], Awaitable[None]],
+        progress: Progress,
+        seconds: float | None = None,
+    ) -> Result:
         """Make the call. `before` runs when the connection is open and before the first byte is sent; if it
-        raises, the call is not sent and the exception is raised here."""
+        raises, the call is not sent and the exception is raised here. `seconds` is the timeout of this
+        call, if it has one of its own."""
+        seconds = self._timeout if seconds is None else seconds
 
         async def trace(event: str, _info: Mapping[str, Any]) -> None:
             if event == _BEFORE_FIRST_BYTE:
@@ -68,8 +76,8 @@ class Client:
 
         answer: Answered | None = None
         try:
-            async with asyncio.timeout(self._timeout):
-                response = await self._first_that_answers(call, trace, progress)
+            async with asyncio.timeout(seconds):
+                response = await self._first_that_answers(call, trace, progress, seconds)
                 progress.sent = True
                 answer = Answered(response.status_code, retry_after=response.headers.get("retry-after"))
                 try:
@@ -79,13 +87,13 @@ class Client:
         except (TimeoutError, httpx2.TransportError, httpx2.InvalidURL, UnicodeError) as error:
             if answer is not None:
                 return Answered(answer.status, complete=False, retry_after=answer.retry_after)
-            return _failed(error, self._timeout, sent=progress.sent)
+            return _failed(error, seconds, sent=progress.sent)
 
     async def _first_that_answers(
-        self, call: Call, trace: Callable[..., Awaitable[None]], progress: Progress
+        self, call: Call, trace: Callable[..., Awaitable[None]], progress: Progress, seconds: float
     ) -> httpx2.Response:
         """The response from the first of the host's addresses that accepts a connection."""
-        connect = min(self._timeout, CONNECT_SECONDS)
+        connect = min(seconds, CONNECT_SECONDS)
         async with asyncio.timeout(connect):
             targets = await _targets(call)
         for target in targets[:-1]:

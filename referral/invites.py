@@ -14,6 +14,8 @@ VIEWS: Final = 3
 VIEW_LETTERS: Final = 10
 EXPOSED: Final = 40
 """Experiments that a record remembers. Of one that was dropped, the ledger is told again."""
+WITHDRAWN: Final = 50
+"""Events that a record remembers because they withdraw invites."""
 
 STEPS: Final = ("eligible", "assigned", "rendered", "seen", "dismissed", "accepted")
 """What happens to a visitor in an experiment, in this order; each counts once."""
@@ -117,13 +119,15 @@ class Invited(Struct, frozen=True):
 
 
 class Withdrawn(Struct, frozen=True):
-    """The invites of some rules do not come any more in this visit, whether they were shown or not."""
+    """These events happened: invites that they withdraw do not come any more in this visit. `rules` are those
+    whose invites are shown now."""
 
-    rules: tuple[str, ...]
+    events: tuple[str, ...]
+    rules: tuple[str, ...] = ()
 
     def apply(self, visitor: Record, now: float) -> None:
         """One that is shown ends, unless it was answered before."""
-        visitor.withdrawn = tuple(dict.fromkeys((*visitor.withdrawn, *self.rules)))
+        visitor.withdrawn = tuple(dict.fromkeys((*visitor.withdrawn, *self.events)))[-WITHDRAWN:]
         for rule in self.rules:
             found = offer_of(visitor.offers, rule, visitor.visits)
             if found is not None and not found.end:

@@ -80,8 +80,8 @@ class Visitor(Struct, omit_defaults=True):
     one and `pages` the number of its page views; `trail` holds the last page views of all visits. `cart`
     is the last cart seen on a page: `value` (decimal text), `currency`, `items`; `cart_at` is when. `offers`
     are the last invites of all visits, `dismissals` counts those that were dismissed; `exposed` has by
-    experiment how far the visitor got (`invites.STEPS`), `withdrawn` are the rules whose invites do not
-    come any more in this visit. `talked_at` is when the last conversation was opened, `chat_failed_at`
+    experiment how far the visitor got (`invites.STEPS`), `withdrawn` are the events that have ended invites
+    in this visit. `talked_at` is when the last conversation was opened, `chat_failed_at`
     when a provider's chat did not come. `ordered_on` marks the page that showed the last order,
     `order_seen_at` is when clew heard of it (`ordered_at` is the order's own time), `shopped_at` the last
     time since then that a cart or the checkout was seen, `cart_on` the last paths on which a cart was

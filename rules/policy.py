@@ -45,9 +45,9 @@ class Load(Struct, frozen=True):
 class Case(Struct, frozen=True):
     """Whom a decision is about, and when. `visit` is the number of the visit; `ordered` is whether it has
     ordered in it, `on_order` whether this page showed the order. `load` is None if it is not known who is
-    there. `recognised`: the visitor is the same on its next page. `withdrawn` are rules that
-    an event ended. `full` says, for so many invites a minute, after how many seconds there may be one more; 0
-    for now."""
+    there. `recognised`: the visitor is the same on its next page. `withdrawn` are the events that
+    have ended invites in the visit. `full` says, for so many invites a minute, after how many seconds there
+    may be one more; 0 for now."""
 
     visitor: str
     view: str
@@ -194,8 +194,10 @@ class Asked:
     def _own_limits(self, rule: Rule) -> Refusal | None:
         """How often it was there in this visit; one that is not over yet is no further invite."""
         case, limits = self._case, self._policy.invites
-        if rule.name in case.withdrawn:
-            return Refusal(f"withdrawn in this visit by {' or '.join(rule.cancel_on) or 'an event'}")
+        if rule.cancel_on and case.withdrawn:
+            by = [name for name in rule.cancel_on if name in case.withdrawn]
+            if by:
+                return Refusal(f"withdrawn in this visit by {' and '.join(by)}")
         found = offer_of(case.offers, rule.name, case.visit)
         if found is None:
             return self._another(rule)

@@ -84,6 +84,11 @@ class RuleSet:
             for one in self._order
             for signal in (*one.rule.on, *(f"{EVENT} {name}" for name in one.rule.cancel_on))
         )
+        # By signal of an event the rules whose invites it withdraws.
+        self.cancels: dict[str, set[str]] = {}
+        for one in self._order:
+            for name in one.rule.cancel_on:
+                self.cancels.setdefault(f"{EVENT} {name}", set()).add(one.rule.name)
         # The names of the facts that the lines use, by group: a decision needs no others.
         self.facts = self._plan.names
 

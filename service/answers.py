@@ -49,7 +49,7 @@ class Answers:
     ) -> bytes:
         """A whole answer as JSON, for a `page` of a type. `variant` names one of the rule's texts.
         `retry_after` is in seconds. `watch` are the signals that the browser should tell, `withdrawn` the
-        rules whose invites it should not show any more. `order` are the
+        events that have ended invites in the visit. `order` are the
         selectors of an order that the browser should read, None for none. `consent` is the visitor's consent
         for the loader, None if the site does not ask for it. `carry` is the visitor's token and the cart that
         gets it, `checkout` are the hosts to which links get one. `chat` is what the provider's chat gets,

@@ -193,10 +193,14 @@ class Attribution:
         if site.signals.wanted:
             self._note_happened(finished)
         for page in finished.effects:
-            if page.product or page.values:
-                self._outside.begins(site.name, page_mark(page.path, page.query))
             if not (page.order and finished.secured):
+                self._begins(site, page)
                 self._later(self.read_page(site, page))
+
+    def _begins(self, site: SiteRuntime, page: ReadPage) -> None:
+        """A page is going to be read: a decision on it waits for what the page shows."""
+        if page.product or page.values:
+            self._outside.begins(site.name, page_mark(page.path, page.query))
 
     def _note_happened(self, finished: Finished) -> None:
         """Keep the events of a request that a known visitor has sent."""
@@ -239,6 +243,7 @@ class Attribution:
 
         late = loop.call_later(SECURE_SECONDS, done)
         safe.add_done_callback(lambda _: late.cancel())
+        self._begins(finished.site, page)
         self._later(self._read_securely(finished.site, page, done))
         return safe
 
@@ -282,13 +287,18 @@ class Attribution:
         """Keep what a page shows for the decision on it: the visitor's own product and values, or, of a
         visitor who is not known, the page's product for everybody."""
         mark = page_mark(page.path, page.query)
-        if page.known is not None:
-            changes: list[Change] = [] if found.product is None else [ProductShown(mark, found.product)]
-            if found.values:
-                changes.append(ValuesShown(mark, found.values))
-            if changes:
-                await self._change(site, page.known, changes, page.client, "facts")
-        await self._outside.read(site.name, mark, found.product, public=page.known is None)
+        try:
+            if page.known is not None:
+                changes: list[Change] = [] if found.product is None else [ProductShown(mark, found.product)]
+                if found.values:
+                    changes.append(ValuesShown(mark, found.values))
+                if changes:
+                    await self._change(site, page.known, changes, page.client, "facts")
+        finally:
+            # Whatever became of it: decisions wait for that.
+            await self._outside.read(
+                site.name, mark, found.product, public=page.known is None, client=page.client
+            )
 
     async def _note_no_order(self, site: SiteRuntime, page: ReadPage, unreadable: OrderError | None) -> None:
         """An order page showed no readable order. If the visitor's order is known, nothing is missing: many

@@ -499,18 +499,15 @@ class _View:
         )
 
     def _withdrawn(self, stored: Visitor | None) -> Sequence[Change]:
-        """Invites that an event on this page ends before they are answered, where that is new."""
-        told = self.ask.page.told
+        """The events on this page that withdraw invites, and which of those that are shown."""
+        cancels = self.site.rules.cancels
+        told = [signal for signal in self.ask.page.told if signal in cancels]
         if not told:
             return ()
-        before = () if stored is None else stored.withdrawn
-        ended = [
-            rule.name
-            for rule in self.site.settings.rules
-            if rule.name not in before and any(f"{EVENT} {name}" in told for name in rule.cancel_on)
-        ]
-        self.ended = tuple(ended)
-        return (Withdrawn(self.ended),) if ended else ()
+        if stored is not None:
+            shown = [one.rule for one in stored.offers if one.visit == stored.visits and not one.end]
+            self.ended = tuple(rule for rule in shown if any(rule in cancels[signal] for signal in told))
+        return (Withdrawn(tuple(signal.removeprefix(f"{EVENT} ") for signal in told), self.ended),)
 
     def _own(self, stored: Visitor | None) -> Sequence[Change]:
         """The partners of whose networks the visitor is, where that is new."""

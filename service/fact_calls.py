@@ -5,8 +5,10 @@ A decision waits a quarter of a second for the answer at most. A later one has i
 
 import asyncio
 import json
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Any, Final
 
 from ..events.events import Events
@@ -15,19 +17,37 @@ from ..postbacks.client import Client, Progress
 from ..postbacks.verdict import Answered
 from ..referral.calls import Answer, Success
 from ..settings.model import CustomFact
+from . import facts
 from .clock import Clock
 from .custom_facts import Value, cookie, found_in
+from .limits import network_of
 from .site import SiteRuntime
 
 KEPT: Final = 10_000
-"""Answers that a process remembers."""
-AT_ONCE: Final = 20
+"""Answers that a process remembers. Over it, the site with the most loses its oldest one."""
+AT_ONCE: Final = 60
 """Calls at a time, of a process."""
+OF_SITE: Final = 12
+"""Calls at a time, of a site: its API may be slow, and others have to be asked too."""
+OF_CLIENT: Final = 4
+"""Calls at a time for the visitors of one network at a site: each new cookie is another visitor."""
 FAILED_SECONDS: Final = 30.0
 """After which a call that failed is tried again."""
 
 _ANY: Final = Success(Answer((100, 599)))
+_TIMEOUT: Final = 10.0
 Later = Callable[[Coroutine[Any, Any, None]], None]
+_Key = tuple[str, bytes]
+
+
+@dataclass(slots=True)
+class Known:
+    """The values that are known, what has to be waited for to know the others, and whether some are not even
+    asked for now, because too many calls are being made."""
+
+    values: dict[str, Value] = field(default_factory=dict)
+    waiting: list[asyncio.Future[None]] = field(default_factory=list)
+    crowded: bool = False
 
 
 class FactCalls:
@@ -37,72 +57,104 @@ class FactCalls:
         self._events = events
         self._clock = clock
         self._later = later
-        self._answers: OrderedDict[tuple[str, str, str], tuple[float, Value | None]] = OrderedDict()
-        self._running: dict[tuple[str, str, str], asyncio.Future[None]] = {}
+        self._answers: dict[str, OrderedDict[bytes, tuple[float, Value | None]]] = {}  # by site
+        self._kept = 0
+        self._running: dict[_Key, asyncio.Future[None]] = {}
+        self._of_site: Counter[str] = Counter()
+        self._of_client: Counter[tuple[str, str]] = Counter()  # by site and client network
+        self._client: Client | None = None
+        self._making = asyncio.Lock()
 
-    def known(
-        self, site: SiteRuntime, visitor: str, fields: Mapping[bytes, bytes]
-    ) -> tuple[dict[str, Value], list[asyncio.Future[None]]]:
-        """The values that are known, and what has to be waited for to know the others."""
-        values: dict[str, Value] = {}
-        waiting: list[asyncio.Future[None]] = []
+    def known(self, site: SiteRuntime, visitor: str, client: facts.Client) -> Known:
+        """What is known of a visitor; what is not is asked for."""
+        found = Known()
         for name, custom in site.called.items():
-            url = address(site, custom, visitor, fields)
+            url = address(site, custom, visitor, client.fields)
             if url is None:
                 continue  # the visitor has no such cookie
-            key = (site.name, name, url)
-            found = self._answers.get(key)
-            if found is not None and found[0] > self._clock.monotonic():
-                if found[1] is not None:
-                    values[name] = found[1]
-            elif (future := self._asked(site, name, custom, url)) is not None:
-                waiting.append(future)
-        return values, waiting
+            key = (site.name, blake2b(f"{name} {url}".encode(), digest_size=16).digest())
+            answers = self._answers.get(site.name)
+            held = None if answers is None else answers.get(key[1])
+            if held is not None and held[0] > self._clock.monotonic():
+                if held[1] is not None:
+                    found.values[name] = held[1]
+            elif (running := self._running.get(key)) is not None:
+                found.waiting.append(running)
+            elif (why := self._full(site.name, network_of(client.address) or "")) is None:
+                found.waiting.append(self._ask(site, name, custom, url, key, client.address))
+            else:
+                found.crowded = True
+                self._events.notice("fact_failed", site=site.name, key=name, fact=name, why=why)
+        return found
 
-    def _asked(
-        self, site: SiteRuntime, name: str, custom: CustomFact, url: str
-    ) -> asyncio.Future[None] | None:
-        key = (site.name, name, url)
-        running = self._running.get(key)
-        if running is None:
-            if len(self._running) >= AT_ONCE:
-                return None
-            running = self._running[key] = asyncio.get_running_loop().create_future()
-            self._later(self._call(site, name, custom, url))
+    def _full(self, site: str, network: str) -> str | None:
+        if len(self._running) >= AT_ONCE or self._of_site[site] >= OF_SITE:
+            return "as many calls as may be made at a time wait for their answers: is the API too slow?"
+        if network and self._of_client[site, network] >= OF_CLIENT:
+            return f"{OF_CLIENT} calls for visitors of one network wait for their answers"
+        return None
+
+    def _ask(
+        self, site: SiteRuntime, name: str, custom: CustomFact, url: str, key: _Key, client: str | None
+    ) -> asyncio.Future[None]:
+        running = self._running[key] = asyncio.get_running_loop().create_future()
+        place = (site.name, network_of(client) or "")
+        self._of_site[site.name] += 1
+        self._of_client[place] += 1
+        self._later(self._call(name, custom, url, key, place))
         return running
 
-    async def _call(self, site: SiteRuntime, name: str, custom: CustomFact, url: str) -> None:
-        key, value, why = (site.name, name, url), None, ""
+    async def _call(self, name: str, custom: CustomFact, url: str, key: _Key, place: tuple[str, str]) -> None:
+        value, why, site = None, "", key[0]
         try:
-            value, why = await _value_of(custom, url)
+            value, why = await self._value_of(custom, url)
         except Exception as error:
             why = repr(error)
         finally:
-            seconds = FAILED_SECONDS if why else float(custom.cache_seconds)
-            self._answers[key] = (self._clock.monotonic() + seconds, value)
-            self._answers.move_to_end(key)
-            while len(self._answers) > KEPT:
-                self._answers.popitem(last=False)
+            self._keep(key, value, FAILED_SECONDS if why else float(custom.cache_seconds))
+            self._of_site[site] -= 1
+            self._of_client[place] -= 1
+            # Drops entries without calls.
+            self._of_site += Counter()
+            self._of_client += Counter()
             self._running.pop(key).set_result(None)
         if why:
-            self._events.notice("fact_failed", site=site.name, key=name, fact=name, why=why)
+            self._events.notice("fact_failed", site=site, key=name, fact=name, why=why)
+
+    def _keep(self, key: _Key, value: Value | None, seconds: float) -> None:
+        site, mark = key
+        answers = self._answers.setdefault(site, OrderedDict())
+        self._kept += mark not in answers
+        answers[mark] = (self._clock.monotonic() + seconds, value)
+        answers.move_to_end(mark)
+        while self._kept > KEPT:
+            most = max(self._answers.values(), key=len)
+            most.popitem(last=False)
+            self._kept -= 1
+
+    async def _value_of(self, custom: CustomFact, url: str) -> tuple[Value | None, str]:
+        """The value, and why there is none."""
+        call = Call("GET", url, {}, b"", "", _ANY, allow_private=custom.allow_private)
+        async with self._making:
+            if self._client is None:
+                # In a thread: it reads the certificates of all authorities.
+                self._client = await asyncio.to_thread(Client, _TIMEOUT, AT_ONCE)
+        result = await self._client.make(call, _nothing, Progress(), float(custom.timeout))
+        if not isinstance(result, Answered):
+            return None, str(getattr(result, "reason", "no response"))
+        if result.status == 404:
+            return None, ""  # the shop does not know the visitor
+        if result.status != 200 or not result.complete:
+            return None, f"the response has the status {result.status}"
+        # In a thread: the owner's expression may take longer than the loop may be held up.
+        return await asyncio.to_thread(_read, custom, result.body)
 
 
-async def _value_of(custom: CustomFact, url: str) -> tuple[Value | None, str]:
-    """The value, and why there is none."""
-    call = Call("GET", url, {}, b"", "", _ANY, allow_private=custom.allow_private)
-    async with Client(float(custom.timeout), 1) as client:
-        result = await client.make(call, _nothing, Progress())
-    if not isinstance(result, Answered):
-        return None, str(getattr(result, "reason", "no response"))
-    if result.status == 404:
-        return None, ""  # the shop does not know the visitor
-    if result.status != 200 or not result.complete:
-        return None, f"the response has the status {result.status}"
+def _read(custom: CustomFact, body: bytes) -> tuple[Value | None, str]:
     try:
-        data = json.loads(result.body)
+        data = json.loads(body)
     except (ValueError, RecursionError):
-        data = result.body.decode("utf-8", "replace")
+        data = body.decode("utf-8", "replace")
         if custom.json_path is not None:
             return None, "the response is no JSON"
     return found_in(custom, data), ""

@@ -17,6 +17,7 @@ from ..stores.visits import Visits
 from .clock import Clock
 from .fact_calls import FactCalls
 from .facts import NOBODY, Client, Found, Product
+from .limits import Limits, Rate, network_of
 from .ordering.shopping import page_mark
 from .site import SiteRuntime
 
@@ -27,6 +28,9 @@ WAIT_SECONDS: Final = 0.25
 PRODUCTS: Final = 4096
 """Pages whose products a process remembers."""
 PRODUCT_SECONDS: Final = 600.0
+OF_CLIENT: Final = 300
+OF_SITE: Final = 3000
+"""Pages of unknown visitors whose products are kept in PRODUCT_SECONDS: any query makes another page."""
 NUMBERS: Final = 4096
 NUMBER_SECONDS: Final = 10.0
 # A page that another process has just read may be in the store a moment later.
@@ -40,8 +44,15 @@ class Outside:
     """Finds it, and remembers it for a while."""
 
     def __init__(
-        self, visits: Visits, ledger: Ledger, events: Events, clock: Clock, calls: FactCalls
+        self,
+        visits: Visits,
+        ledger: Ledger,
+        events: Events,
+        clock: Clock,
+        calls: FactCalls,
+        limits: Limits,
     ) -> None:
+        self._limits = limits
         self._calls = calls
         self._visits = visits
         self._ledger = ledger
@@ -62,8 +73,13 @@ class Outside:
         """Whether the product of a page is remembered."""
         return self._remembered(site, mark) is not None
 
-    async def read(self, site: str, mark: str, product: Product | None, *, public: bool) -> None:
-        """A page was read; None: it could not be. `public`: it was not a known visitor's own page."""
+    async def read(
+        self, site: str, mark: str, product: Product | None, *, public: bool, client: str | None
+    ) -> None:
+        """A page was read; None: it could not be. `public`: it was not a known visitor's own page. `client`
+        is the address of who asked for it."""
+        # What is known stays as it is until it expires: a page that many ask for is written once.
+        public = public and product != self._remembered(site, mark) and self._may_keep(site, client)
         if product is not None and public:
             self._products[site, mark] = (self._clock.monotonic() + PRODUCT_SECONDS, product)
             self._products.move_to_end((site, mark))
@@ -78,6 +94,13 @@ class Outside:
             except Exception as error:
                 self._events.failed(error, site=site, where="product")
 
+    def _may_keep(self, site: str, client: str | None) -> bool:
+        network = network_of(client)
+        own = network is not None and self._limits.crowded(
+            f"products {site} {network}", Rate(OF_CLIENT, PRODUCT_SECONDS)
+        )
+        return not own and not self._limits.crowded(f"products {site}", Rate(OF_SITE, PRODUCT_SECONDS))
+
     def _remembered(self, site: str, mark: str) -> Product | None:
         found = self._products.get((site, mark))
         return found[1] if found is not None and found[0] > self._clock.monotonic() else None
@@ -89,12 +112,14 @@ class Outside:
         wanted = site.waits_for
         product = orders = chats = None
         values: dict[str, Any] = {}
+        crowded = False
         if wanted.values and (site.name, page_mark(*split(url))) in self._reading:
             return None
         if wanted.called:
-            values, waiting = self._calls.known(site, visitor.id, client.fields)
-            if waiting:
+            called = self._calls.known(site, visitor.id, client)
+            if called.waiting:
                 return None
+            values, crowded = called.values, called.crowded
         if wanted.product and site.may_show_product(url):
             mark = page_mark(*split(url))
             product = _own(visitor, mark)
@@ -111,7 +136,7 @@ class Outside:
             chats = 0 if not talked else self._number("chats", site.name, visitor)
             if chats is None:
                 return None
-        return Found(product, orders, chats, values=values)
+        return Found(product, orders, chats, again=crowded, values=values)
 
     async def find(
         self, site: SiteRuntime, visitor: Visitor, url: str, seconds: int, client: Client = NOBODY
@@ -120,10 +145,12 @@ class Outside:
         values: dict[str, Any] = {}
         late = False
         if site.waits_for.called:
-            values, waiting = self._calls.known(site, visitor.id, client.fields)
-            if waiting:
-                _, pending = await asyncio.wait(waiting, timeout=WAIT_SECONDS)
-                values, late = self._calls.known(site, visitor.id, client.fields)[0], bool(pending)
+            called = self._calls.known(site, visitor.id, client)
+            if called.waiting:
+                _, pending = await asyncio.wait(called.waiting, timeout=WAIT_SECONDS)
+                late = bool(pending)
+                called = self._calls.known(site, visitor.id, client)
+            values, late = called.values, late or called.crowded
         try:
             async with asyncio.timeout(WAIT_SECONDS):
                 found = await self._find(site, visitor, url, seconds)

@@ -256,7 +256,7 @@ class Service:
         self.handing = Handing(self.visitors, self.events, self.clock)
         self.clicks = ClickCounts()
         calls = FactCalls(self.events, self.clock, self.tasks.later)
-        self.outside = Outside(self.visits, self.ledger, self.events, self.clock, calls)
+        self.outside = Outside(self.visits, self.ledger, self.events, self.clock, calls, self.limits)
         self.attribution = Attribution(
             self.visits,
             self.visitors,

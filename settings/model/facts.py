@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 from functools import cache
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
 import jmespath
@@ -120,11 +120,40 @@ def _api(value: str) -> str:
     return value
 
 
+STEPS: Final = 12
+"""Lists, filters and functions of a JMESPath expression: each takes time that is linear in the data."""
+_STEPS: Final = frozenset(
+    ("projection", "value_projection", "filter_projection", "flatten", "slice", "function_expression")
+)
+_SELECTS: Final = frozenset(("multi_select_list", "multi_select_dict"))
+SELECTED: Final = 10
+
+
+def _takes_data(parts: list[dict[str, Any]]) -> bool:
+    """Whether `join` puts what the data hold between the texts, which may be as long as all of them."""
+    return not parts or parts[0]["type"] != "literal"
+
+
 def _path(value: str) -> str:
     try:
-        jmespath.compile(value)
-    except JMESPathError as error:
+        waiting: list[dict[str, Any]] = [jmespath.compile(value).parsed]
+    except (JMESPathError, RecursionError) as error:
         raise ValueError(f"not a JMESPath expression: {error}") from error
+    steps = selects = 0
+    while waiting:
+        node = waiting.pop()
+        kind, parts = node["type"], node["children"]
+        steps += kind in _STEPS
+        if kind in _SELECTS:
+            # `[@,@][] | [@,@][] | …` doubles the data each time.
+            selects += 1
+            if selects > 1 or len(parts) > SELECTED:
+                raise ValueError(f"at most one `[a, b]` or `{{a: b}}`, of {SELECTED} parts")
+        if kind == "function_expression" and node["value"] == "join" and _takes_data(parts):
+            raise ValueError("the first argument of `join` is a text in quotes")
+        waiting += [part for part in parts if isinstance(part, dict)]
+    if steps > STEPS:
+        raise ValueError(f"{steps} lists, filters and functions; at most {STEPS}")
     return value
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from clew.referral.invites import Invited, Offered, offer_of
+from clew.referral.invites import WITHDRAWN, Invited, Offered, offer_of
 from clew.referral.invites import Withdrawn as Ended
 from clew.referral.visitor import Page, Viewed, Visitor, changed
 from clew.rules.ranked import SIGNALS, Refusal
@@ -107,13 +107,16 @@ def test_an_event_ends_an_invite_for_the_visit_and_does_not_count_as_a_dismissal
         return Viewed(Page(view, at, "https://shop.example/", ""))
 
     visitor = changed(None, "v", [seen(1.0, "view-1"), Offered((), "r", "view-1"), Invited("r", "seen")], 1.0)
-    visitor = changed(visitor, "v", [Ended(("r", "other"))], 2.0)
+    visitor = changed(visitor, "v", [Ended(("add_to_cart", "other"), ("r",))], 2.0)
     offer = offer_of(visitor.offers, "r", visitor.visits)
     assert offer is not None
-    assert (offer.end, visitor.withdrawn, visitor.dismissals) == ("withdrawn", ("r", "other"), 0)
+    assert (offer.end, visitor.withdrawn, visitor.dismissals) == ("withdrawn", ("add_to_cart", "other"), 0)
     # What was not shown uses up no limit; what was answered before stays so.
     assert len(visitor.offers) == 1
-    accepted = changed(visitor, "v", [Invited("r", "accepted"), Ended(("r",))], 3.0)
+    accepted = changed(visitor, "v", [Invited("r", "accepted"), Ended(("add_to_cart",), ("r",))], 3.0)
     assert accepted.offers[0].end == "accepted"
+    # A page may tell any number of events.
+    many = changed(visitor, "v", [Ended(tuple(f"e{n}" for n in range(3 * WITHDRAWN)))], 4.0)
+    assert many.withdrawn == tuple(f"e{n}" for n in range(2 * WITHDRAWN, 3 * WITHDRAWN))
     later: Visitor = changed(accepted, "v", [seen(9000.0, "view-2")], 9000.0)
     assert later.withdrawn == ()

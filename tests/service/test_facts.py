@@ -73,6 +73,11 @@ def test_points_make_the_score_ask_for_their_events() -> None:
         ({"url": "ftp://shop.example/"}, "not a URL to call"),
         ({"url": "https://{cookie}.example/", "cookie": "a"}, "not a URL to call"),
         ({"json_path": "[?"}, "not a JMESPath expression"),
+        ({"json_path": "[@,@][] | [@,@][] | [0]"}, "at most one `[a, b]`"),
+        ({"json_path": "[" + ",".join("@" * 11) + "] | [0]"}, "of 10 parts"),
+        ({"json_path": "join(to_string(@), keys(@))"}, "the first argument of `join`"),
+        ({"json_path": "join()"}, "the first argument of `join`"),
+        ({"json_path": "[*] | " * 13 + "[0]"}, "13 lists, filters and functions; at most 12"),
         ({"pages": ["/help*"]}, 'write type = "int"'),
     ],
 )

@@ -228,3 +228,15 @@ async def test_a_rule_that_ended_by_itself_is_reported_once(make: Any) -> None:
         now[0] += 60
     assert [key for _, name, key in shop.service.events._noted if name == "rule_ended"] == ["r"]
     assert [count for count, _ in shop.service.events._noted.values()] == [1]
+
+
+async def test_an_event_that_withdraws_thousands_of_rules_is_one_name_in_the_record(make: Any) -> None:
+    others = [{"name": f"other-{number}", "when": ["visit.pages > 100"]} for number in range(2000)]
+    rules = [{**rule, "cancel_on": ["add_to_cart"]} for rule in ({"name": "r"}, *others)]
+    shop = await make(rules)
+    async with shop.browser() as browser:
+        await shop.ask(browser)
+        assert (await shop.ask(browser, "view-second"))["action"] == "invite"
+        ended = await shop.ask(browser, "view-second", told=["event add_to_cart"])
+        assert (ended["action"], ended["withdrawn"]) == ("none", ["add_to_cart"])
+        assert (await shop.ask(browser))["action"] != "invite"

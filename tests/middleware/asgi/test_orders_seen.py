@@ -703,3 +703,15 @@ async def test_an_order_ends_the_cart_and_stops_invites_only_on_its_own_page(sho
         assert [(r.verdict, r.why) for r in explained.rules] == [
             ("skipped", "on the page that showed the order")
         ]
+
+
+async def test_decisions_on_a_page_that_showed_an_order_wait_for_nothing_more(shops: Any) -> None:
+    """Its own facts are read with the order, before the page's last byte is sent."""
+    rule = {"name": "one", "action": "hide", "when": ['custom.group == "a"']}
+    shop = await shops(rules=[rule], facts={"group": {"selector": ".group"}})
+    shop.pages["/thank-you/1001"] = ordered()
+    async with shop.landed() as visitor:
+        await visitor.get("/checkout", headers=INSIDE)
+        await visitor.get("/thank-you/1001", headers=INSIDE)
+    assert len(await shop.orders()) == 1
+    assert not shop.clew.service.outside._reading
