@@ -73,7 +73,7 @@ class Condition:
     `patterns` are the tests of its patterns and lists, by function and constant. `turns` are its comparisons
     with time; `wait` is the one from which time makes it true and keeps it so, if that is all it has.
     `direct` tells whether it is true without the engine, for the usual forms. `cost` is that of the dearest
-    fact that it uses.
+    fact that it uses. `dear`: it may take long, since the engine or a pattern reads a text of a visitor.
     """
 
     text: str
@@ -84,6 +84,7 @@ class Condition:
     wait: Wait | None
     direct: Direct | None
     cost: int
+    dear: bool
 
     def value(self, context: cel.Context) -> bool | Exception:
         """True, false, or the error for which there is no value; never raises."""
@@ -143,7 +144,15 @@ def _compiled(text: str, known: Known, vocabulary: Vocabulary) -> Condition:
     }
     program = program if line == written else cel.compile(line)
     return Condition(
-        written, program, references, for_engine, turns(line, tree), wait_of(line, tree), test, cost
+        written,
+        program,
+        references,
+        for_engine,
+        turns(line, tree),
+        wait_of(line, tree),
+        test,
+        cost,
+        test is None or bool(patterns),
     )
 
 

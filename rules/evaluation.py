@@ -5,11 +5,13 @@ evaluation context, with only those that the lines use (the conversion costs mor
 evaluates each line at most once.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
-from typing import Any, Literal
+from time import perf_counter, thread_time
+from typing import Any, Final, Literal
 
 import cel
 
@@ -25,6 +27,10 @@ LOOKAHEAD = 200
 SEARCHED = 200
 EVALUATED = 4000
 LOOKAHEAD_SECONDS = 30.0
+
+DEAR_SECONDS = 0.05
+"""CPU time of a decision. A dear line that is asked after it has no value: thousands of patterns that are
+slow with the address of a page would else hold up all sites of a host."""
 
 _KINDS: Mapping[FactType, tuple[type, ...]] = {
     "int": (int,),
@@ -120,15 +126,44 @@ class Plan:
             return cel.Context(_plain(selected), self.functions)
 
 
+class Budget:
+    """The time of a decision. `until` is on `perf_counter`; `late`: something was left out because of it."""
+
+    __slots__ = ("_began", "_seconds", "late", "until")
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._began = thread_time()
+        self.until = perf_counter() + seconds
+        self.late = False
+
+    def over(self) -> bool:
+        """Whether it is used up; to be asked after `until`. What other programs and threads took in between
+        does not count."""
+        left = self._seconds - (thread_time() - self._began)
+        if left > 0:
+            self.until = perf_counter() + left
+        else:
+            self.late = True
+        return self.late
+
+
 class Moment:
     """The values of all lines at one moment, each found at most once, when it is first asked for.
 
     `engine` has the facts of the lines that are not told without the engine, None if that is all lines.
+    `budget` is the time of all moments of a decision, None for any.
     """
 
     def __init__(
-        self, conditions: Sequence[Condition], plan: Plan, facts: Facts, engine: Plan | None = None
+        self,
+        conditions: Sequence[Condition],
+        plan: Plan,
+        facts: Facts,
+        engine: Plan | None = None,
+        budget: Budget | None = None,
     ) -> None:
+        self.budget = _UNBOUND if budget is None else budget
         self.lazy = facts if isinstance(facts, LazyFacts) else LazyFacts.of(facts)
         self._conditions = conditions
         self._plan = plan
@@ -170,14 +205,21 @@ class Moment:
             return found  # type: ignore[return-value]
         if type(tree) is not int:
             found = truth_of(tree, self.truth)
+        elif (condition := self._conditions[tree]).dear and self.is_late():
+            found = None
         else:
-            direct = self._conditions[tree].direct
+            direct = condition.direct
             found = ASK if direct is None else direct(self.lazy)
             if found is ASK:
                 value = self.value(tree)
                 found = value if isinstance(value, bool) else None
         self.truths[tree] = found
         return found  # type: ignore[return-value]
+
+    def is_late(self) -> bool:
+        """Whether the time of the decision is used up."""
+        budget = self.budget
+        return budget.late or (perf_counter() > budget.until and budget.over())
 
     def all_hold(self, trees: Iterable[Tree]) -> bool:
         """Whether all of these are true."""
@@ -214,13 +256,19 @@ class Moment:
         return value
 
 
+_UNBOUND: Final = Budget(math.inf)
+
+
 class Lookahead:
     """A bounded number of later moments."""
 
-    def __init__(self, conditions: Sequence[Condition], plan: Plan, facts: Facts) -> None:
+    def __init__(
+        self, conditions: Sequence[Condition], plan: Plan, facts: Facts, budget: Budget | None = None
+    ) -> None:
         self._conditions = conditions
         self._plan = plan
         self._facts = facts
+        self._budget = budget
         self._moments: dict[int, Moment] = {}
         self._left = EVALUATED
 
@@ -252,6 +300,8 @@ class Lookahead:
         found: set[int] = set()
         later = self._contexts(now)
         for turn in turning[:SEARCHED]:
+            if now.is_late():
+                break
             found |= candidates(turn, self._facts, later)
         return sorted(found)
 
@@ -260,7 +310,7 @@ class Lookahead:
         found = self._moments.get(seconds)
         if found is None and len(self._moments) < LOOKAHEAD:
             later = advance(self._facts, seconds)
-            found = self._moments[seconds] = Moment(self._conditions, self._plan, later)
+            found = self._moments[seconds] = Moment(self._conditions, self._plan, later, budget=self._budget)
         return found
 
     def _contexts(self, now: Moment) -> Callable[[int], cel.Context | None]:

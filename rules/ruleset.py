@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from ..settings.model import Rule
 from .compiler import Compiler, RuleErrors
-from .evaluation import Explained, Lookahead, Moment, Plan
+from .evaluation import DEAR_SECONDS, Budget, Explained, Lookahead, Moment, Plan
 from .facts import RULE_FACTS, Facts, Vocabulary
 from .moments import HORIZON, Wait
 from .ranked import EVENT, Ranked, Refuse, blocks_of, first_of
@@ -19,11 +19,12 @@ from .values import NONE_KNOWN, Known
 class Decision(Struct, frozen=True):
     """The rule that acts now, if any, and in how many seconds to decide again. `retry_after` is None if the
     decision does not change with time. `signals` are what the browser should tell, so that it is decided
-    again."""
+    again. `late`: lines were left out because the decision took too long."""
 
     rule: Rule | None
     retry_after: float | None
     signals: tuple[str, ...] = ()
+    late: bool = False
 
 
 Verdict = Literal["acts", "behind", "armed", "fails", "skipped", "disabled"]
@@ -104,7 +105,7 @@ class RuleSet:
         would have to be evaluated than a decision may (`evaluation.LOOKAHEAD`), `retry_after` may be earlier
         than that, and at most half a minute later.
         """
-        moment = Moment(self._conditions, self._plan, facts, self._engine)
+        moment = Moment(self._conditions, self._plan, facts, self._engine, Budget(DEAR_SECONDS))
         return self._decide(moment, refuse, told)[0]
 
     def _decide(
@@ -118,7 +119,8 @@ class RuleSet:
             ends = float(max(1, math.ceil(min(found.refused))))
             retry_after = ends if retry_after is None else min(retry_after, ends)
         signals = found.signals(told) if self.signals else ()
-        return Decision(winner.rule if winner else None, retry_after, signals), winner
+        late = moment.budget.late
+        return Decision(winner.rule if winner else None, retry_after, signals, late), winner
 
     def _retry_after(self, moment: Moment, waiting: Sequence[Ranked], winner: Ranked | None) -> float | None:
         """`waiting` are rules of which only conditions with facts of time are false."""
@@ -128,7 +130,7 @@ class RuleSet:
         ends = winner.timed if winner is not None and winner.waits is None else ()
         if not searched and not ends:
             return due
-        ahead = Lookahead(self._conditions, self._timed_plan, moment.lazy.complete())
+        ahead = Lookahead(self._conditions, self._timed_plan, moment.lazy.complete(), moment.budget)
         return ahead.first(moment, [*searched], ends, due)
 
     def explain(

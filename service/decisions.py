@@ -22,6 +22,7 @@ from ..referral.landing import Dropped
 from ..referral.masking import masked_text
 from ..referral.touches import SAME_ARRIVAL, Touch, merge
 from ..referral.visitor import Agreed, Change, Page, SeenAs, Talk, Viewed, Visitor, changed
+from ..rules.evaluation import DEAR_SECONDS
 from ..rules.policy import Asked
 from ..rules.ranked import EVENT
 from ..rules.ruleset import Decision, Explanation
@@ -298,6 +299,8 @@ class Decisions:
         facts = gather(site, visitor, ask.page, load, now, site.rules.facts, ask.client, view.found)
         asked = self._inviting.ask(site, visitor, ask.page, load, now, recognised=view.recognised)
         decision = site.rules.decide(facts, asked, ask.page.told)
+        if decision.late:
+            self._events.notice("rules_slow", site=site.name, key="rules", most=DEAR_SECONDS)
         changes: Sequence[Change] = ()
         if view.known is not None:
             changes = self._inviting.changes(visitor, ask.page, decision.rule, steps_of(asked, decision.rule))

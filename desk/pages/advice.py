@@ -90,6 +90,11 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "Rules that ask for it do not act meanwhile. Look at `url` in [sites.facts]; an address in a private "
         "network needs `allow_private`.",
     ),
+    "rules_slow": (
+        "The site's rules take more than {most} seconds for one visitor.",
+        "Lines with patterns were left out, and rules with them did not act. Make the patterns shorter, or "
+        "put a line before them that is false for most visitors.",
+    ),
     "clock_off": (
         "The clock of a machine differs by {seconds} seconds from that of the ledger's server.",
         "Nothing is wrong in clew, which goes by the server's clock. But log lines have the machine's time, "

@@ -3,6 +3,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from clew.rules import ruleset
 from clew.rules.compiler import LINES, RULES, RuleErrors, RuleProblem
 from clew.rules.conditions import compile_line
 from clew.rules.evaluation import LOOKAHEAD, LOOKAHEAD_SECONDS, Plan
@@ -32,6 +33,40 @@ def refusing(*names: str, seconds: float | None = None) -> Refuse:
 def decided(rules: list[Rule], refuse: Refuse | None = None, **known: Mapping[str, Any]) -> tuple[Any, Any]:
     decision = RuleSet(rules).decide(facts(**known), refuse)
     return decision.rule and decision.rule.name, decision.retry_after
+
+
+class TestTime:
+    """A host has the rules of many shops, and each decision is made in the loop of all of them."""
+
+    BOMB = "page.url.matches('(a|b)*a(a|b){%d}c')"
+    ADDRESS = "https://shop.example/?" + "ab" * 1000
+
+    def test_slow_patterns_end_with_the_time_of_a_decision(self) -> None:
+        bombs = [rule(f"bomb-{n}", self.BOMB % (200 + n), priority=1) for n in range(300)]
+        rules = RuleSet([*bombs, rule("small", "visit.pages > 1")])
+        known = facts(page={"url": self.ADDRESS}, visit={"pages": 2})
+        decision = rules.decide(known)
+        assert (decision.late, decision.rule and decision.rule.name) == (True, "small")
+        quick = rules.decide(facts(page={"url": "https://shop.example/"}, visit={"pages": 2}))
+        assert (quick.late, quick.rule and quick.rule.name) == (False, "small")
+
+    def test_what_is_left_out_has_no_value(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(ruleset, "DEAR_SECONDS", 0.0)
+        found = {
+            name: RuleSet([rule(name, line)]).decide(facts(page={"url": "/sale"}, visit={"pages": 2}))
+            for name, line in {
+                "pattern": "page.url.matches('sale')",
+                "not": "!page.url.matches('tea')",
+                "engine": "visit.pages + 1 == 3",
+                "comparison": "visit.pages == 2",
+            }.items()
+        }
+        assert {name: (one.rule is not None, one.late) for name, one in found.items()} == {
+            "pattern": (False, True),
+            "not": (False, True),
+            "engine": (False, True),
+            "comparison": (True, False),
+        }
 
 
 class TestDecide:
