@@ -163,7 +163,9 @@ def _moment(seconds: float) -> str:
 
 def _shown(name: str, value: Any, masking: Masking) -> str:
     """A fact for the console, masked as in the log."""
-    if name == "touch.click_id":
+    if name == "touch.click_ids":
+        value = {param: short(click) for param, click in value.items()}
+    elif name.startswith("touch.click_id"):
         value = short(value)
     elif name in ("page.url", "touch.landing", "touch.referrer"):
         value = masking.logged(value)
@@ -185,9 +187,8 @@ def _show(found: Explanation, masking: Masking) -> None:
             )
         outcome += f": {', '.join(explained.rule.on)}" if explained.verdict == "armed" else ""
         wait = f", would in {explained.retry_after:g} s" if explained.retry_after is not None else ""
-        console.print(
-            f"[{color}]{escape(explained.rule.name)}[/{color}] ({explained.rule.action}): {outcome}{wait}"
-        )
+        name, action = escape(explained.rule.name), explained.rule.action
+        console.print(f"[{color}]{name}[/{color}] ({action}): {escape(outcome)}{wait}")
         for line in explained.lines:
             _show_line(line, masking, "  ")
     rule = found.decision.rule

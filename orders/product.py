@@ -44,7 +44,9 @@ def read_product(document: Document, settings: ProductPage) -> Product:
 def _bounded(found: Product) -> Product:
     for name, length in LENGTHS.items():
         if name in found:
-            found[name] = " ".join(str(found[name]).split())[:length]
+            # JSON may have half of a surrogate pair, which no store takes.
+            text = str(found[name]).encode("utf-8", "replace").decode()
+            found[name] = " ".join(text.split())[:length]
             if not found[name]:
                 del found[name]
     return found

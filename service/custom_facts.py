@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, Final
 
 import jmespath
@@ -24,11 +25,12 @@ Value = str | int | float | bool
 
 def typed(custom: CustomFact, value: object) -> Value | None:
     """A value of the fact's type; None if it cannot be one."""
-    if value is None or isinstance(value, list | dict):
+    if not isinstance(value, str | int | float | Decimal):
         return None
     if custom.type == "bool":
         return value if isinstance(value, bool) else str(value).strip().lower() not in _FALSE
-    text = str(value).strip()
+    # JSON may have half of a surrogate pair, which no store takes.
+    text = str(value).encode("utf-8", "replace").decode().strip()
     if custom.type == "string":
         return text[:TEXT]
     try:

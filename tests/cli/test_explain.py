@@ -73,6 +73,25 @@ def known(config: Path) -> Callable[..., None]:
     return lambda visitors: asyncio.run(fill(visitors))
 
 
+def test_click_ids_are_shortened_and_no_text_of_the_settings_is_markup(
+    config: Path, known: Callable[..., None], explained: Callable[..., Result]
+) -> None:
+    rule = """
+[[sites.rules]]
+name = "looks"
+when = ['has(touch.click_ids.ref)', 'touch.click_ids.ref != ""']
+on = ["visible a[/b]"]
+action = "show"
+"""
+    config.write_text(SETTINGS + rule, encoding="utf-8")
+    known({ONE: [Touched(TOUCH), Viewed(Page("view-1", NOW, "https://shop.example/", "Shop"))]})
+    shown = explained(ONE, "--url", "/")
+    assert shown.exit_code == 0
+    assert "waits for a signal of the browser: visible a[/b]" in shown.output
+    assert "touch.click_ids.ref = 'blog-0" in shown.output
+    assert "blog-0123456789" not in shown.output
+
+
 def test_before_a_browser_has_shown_a_page_its_visit_is_unknown(
     known: Callable[..., None], explained: Callable[..., Result]
 ) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
+from clew.injector.linked import Conflicting
 from clew.referral.memory import Keeps
 from clew.referral.networks_file import load
 from clew.rules.facts import ALL, GROUPS
@@ -92,3 +93,7 @@ def test_a_value_is_of_its_type_or_missing() -> None:
     assert [typed(number, text) for text in ("4,90", " 3 ", "1,2,3")] == [4.9, 3.0, None]
     assert [typed(flag, text) for text in ("1", "yes", "0", "No", "")] == [True, True, False, False, False]
     assert len(str(typed(CustomFact(header="X-A"), "x" * 5000))) == 100
+    assert typed(CustomFact(header="X-A"), "mill \ud83d") == "mill ?"
+    assert [typed(CustomFact(header="X-A"), value) for value in (None, [1], {}, Conflicting((1, 2)))] == [
+        None
+    ] * 4
