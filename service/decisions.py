@@ -297,7 +297,9 @@ class Decisions:
         site, ask, now = view.site, view.ask, view.now
         load = self._agents.of(site.name, now)
         facts = gather(site, visitor, ask.page, load, now, site.rules.facts, ask.client, view.found)
-        asked = self._inviting.ask(site, visitor, ask.page, load, now, recognised=view.recognised)
+        asked = self._inviting.ask(
+            site, visitor, ask.page, load, now, recognised=view.recognised, client=ask.origin.client
+        )
         decision = site.rules.decide(facts, asked, ask.page.told)
         if decision.late:
             self._events.notice("rules_slow", site=site.name, key="rules", most=DEAR_SECONDS)
@@ -360,7 +362,7 @@ class Decisions:
         here = self._agents.is_here(site.name, now, visitor=visitor.id)
         rule = decision.rule
         if rule is not None and action == "invite":
-            self._inviting.gave(site, asked, rule)
+            self._inviting.gave(site, asked, rule, ask.origin.client)
         self._events.emit(
             "decision",
             site=site.name,

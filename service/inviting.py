@@ -17,13 +17,16 @@ from ..settings.model import Rule
 from .clock import Clock
 from .exposing import ExposureWriter
 from .facts import AgentLoad, PageNow
-from .limits import LimitedError, Limits, Rate
+from .limits import LimitedError, Limits, Rate, network_of
 from .ordering.shopping import page_mark
 from .site import SiteRuntime
 from .sites import Sites
 from .visitors import Visitors
 
 MINUTE: Final = 60.0
+OF_CLIENT: Final = 5.0
+"""Invites a minute of one client network at least, and a quarter of all: a program that has no cookies is a
+new visitor at each call, and could else take the invites of all others."""
 
 
 class Inviting:
@@ -47,11 +50,13 @@ class Inviting:
         now: float,
         *,
         recognised: bool,
+        client: str | None = None,
     ) -> Asked:
-        """What `RuleSet.decide` asks. `recognised`: the visitor is the same one on its next page."""
+        """What `RuleSet.decide` asks. `recognised`: the visitor is the same one on its next page. `client` is
+        the address of who asks."""
 
         def full(rate: float) -> float:
-            return self._limits.until_free(_throttle(site), Rate(max(1.0, rate), MINUTE))
+            return max(self._limits.until_free(*one) for one in _throttles(site, rate, client))
 
         return Asked(
             site.invites,
@@ -130,10 +135,11 @@ class Inviting:
         if arm != NO_INVITE:
             self._exposures.add(site.name, rule, experiment.version, known.visitor, arm, {what: now})
 
-    def gave(self, site: SiteRuntime, asked: Asked, rule: Rule) -> None:
+    def gave(self, site: SiteRuntime, asked: Asked, rule: Rule, client: str | None) -> None:
         """Count an invite that goes out, for the throttle."""
         if (rate := asked.rate(rule)) is not None:
-            self._limits.crowded(_throttle(site), Rate(max(1.0, rate), MINUTE))
+            for one in _throttles(site, rate, client):
+                self._limits.crowded(*one)
 
 
 def steps_of(asked: Asked, rule: Rule | None) -> dict[str, int]:
@@ -162,8 +168,11 @@ def given(visitor: Visitor, page: PageNow, rule: Rule) -> bool:
     return offer is not None and offer.on(page.view)
 
 
-def _throttle(site: SiteRuntime) -> str:
-    return f"invites {site.name}"
+def _throttles(site: SiteRuntime, rate: float, client: str | None) -> Iterator[tuple[str, Rate]]:
+    """What an invite counts for: the site, and the network of the client."""
+    yield f"invites {site.name}", Rate(max(1.0, rate), MINUTE)
+    if (network := network_of(client)) is not None:
+        yield f"invites {site.name} {network}", Rate(max(OF_CLIENT, rate / 4), MINUTE)
 
 
 def _in_talk(site: SiteRuntime, visitor: Visitor, now: float) -> bool:

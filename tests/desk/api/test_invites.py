@@ -29,8 +29,8 @@ class Shop:
         self.service = self.clew.service
         self.views = 0
 
-    def browser(self) -> httpx2.AsyncClient:
-        transport = httpx2.ASGITransport(self.clew, client=("192.0.2.7", 1))
+    def browser(self, address: str = "192.0.2.7") -> httpx2.AsyncClient:
+        transport = httpx2.ASGITransport(self.clew, client=(address, 1))
         return httpx2.AsyncClient(transport=transport, base_url="https://shop.example/-/clew/")
 
     async def ask(self, browser: httpx2.AsyncClient, view: str | None = None, **more: Any) -> dict[str, Any]:
@@ -180,8 +180,8 @@ async def test_invites_go_out_as_fast_as_agents_have_places(
     load = AgentLoad(desk=1, places=3, talks=1)
     monkeypatch.setattr(shop.service.agents, "of", lambda site, now: load)
     answers = []
-    for _ in range(20):
-        async with shop.browser() as browser:
+    for number in range(20):
+        async with shop.browser(f"192.0.2.{number}") as browser:
             answers.append(await shop.ask(browser))
     actions = [answer["action"] for answer in answers]
     # Two free places by four; a little more where this test is slow.
@@ -190,6 +190,23 @@ async def test_invites_go_out_as_fast_as_agents_have_places(
     waits = [answer["retry_after"] for answer in answers if answer["action"] == "show"]
     assert all(0 < wait <= 60 for wait in waits)
     assert {notice for _, notice, _ in shop.service.events._noted} >= {"invites_throttled"}
+
+
+async def test_a_program_without_cookies_does_not_take_the_invites_of_all_others(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = await make([{}], invites={"holdout": 0})
+    load = AgentLoad(desk=1, places=3, talks=2)
+    monkeypatch.setattr(shop.service.agents, "of", lambda site, now: load)
+    actions = []
+    for number in range(40):
+        async with shop.browser(f"2001:db8::{number:x}") as program:
+            actions.append((await shop.ask(program))["action"])
+    # One free place by ten: half of it for this network; a little more where this test is slow.
+    assert actions[:5] == ["invite"] * 5
+    assert actions.count("show") > 20
+    async with shop.browser() as browser:
+        assert (await shop.ask(browser))["action"] == "invite"
 
 
 async def test_a_ledger_that_does_not_take_them_loses_none_that_fit_and_says_so(
