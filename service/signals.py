@@ -52,13 +52,13 @@ USUAL: tuple[Signal, ...] = (
 class Watched:
     """One signal, compiled."""
 
-    __slots__ = ("_statuses", "event", "kind", "method", "patterns", "selector")
+    __slots__ = ("_statuses", "event", "kind", "method", "paths", "selector")
 
     def __init__(self, signal: Signal) -> None:
         self.event = signal.event
         self.kind = signal.page
         self.method = signal.method
-        self.patterns: Patterns | None = patterns_of(tuple(signal.path)) if signal.path else None
+        self.paths = tuple(signal.path)
         self.selector = signal.selector
         self._statuses = tuple(signal.status)
 
@@ -81,6 +81,10 @@ class Signals:
             found += [signal for signal in others if signal.event not in named]
         self.wanted = frozenset(wanted)
         self._watched = tuple(Watched(signal) for signal in found if signal.event in self.wanted)
+        # Those of all signals together: an address may be long, and is decoded once.
+        every = [(path, one) for one in self._watched for path in one.paths]
+        self._patterns: Patterns = patterns_of(tuple(path for path, _ in every))
+        self._of_pattern = tuple(one for _, one in every)
 
     def __bool__(self) -> bool:
         return bool(self._watched)
@@ -90,10 +94,13 @@ class Signals:
         return tuple(self._matching(method, path, query, kind))
 
     def _matching(self, method: str, path: bytes, query: bytes, kind: PageType | None) -> Iterable[Watched]:
+        fitting: frozenset[Watched] | None = None
         for one in self._watched:
             if one.method not in (method, "any"):
                 continue
             if one.kind is not None and one.kind != kind:
                 continue
-            if one.patterns is None or one.patterns(path, query):
+            if one.paths and fitting is None:
+                fitting = frozenset(self._of_pattern[n] for n in self._patterns.all(path, query))
+            if not one.paths or (fitting is not None and one in fitting):
                 yield one

@@ -13,6 +13,7 @@ from ..settings.model import PageType
 from .site import SiteRuntime
 
 WORDS_LENGTH: Final = 100  # characters of a search term
+QUERY: Final = 4096  # characters of a query in which they are looked for
 
 
 class Trail:
@@ -106,7 +107,7 @@ def search_words(trail: Trail) -> str | None:
 
 def shop_words(query: str) -> str | None:
     """What the query of a search page searches for."""
-    given = parameters(query)
+    given = parameters(query[:QUERY])
     words = next((given[name] for name in SEARCH_PARAMS if given.get(name, "").strip()), "")
     return words.strip()[:WORDS_LENGTH] if words and words != HIDDEN else None
 

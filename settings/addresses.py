@@ -215,7 +215,11 @@ class Patterns:
 
     def of_path(self, path: str | bytes) -> list[int]:
         """The indices of the patterns whose part for the path matches a raw path."""
-        return sorted(self._paths.Match(decoded(path)) or ())
+        return sorted(self._paths.Match(_decoded_once(path)) or ())
+
+
+# Of one request several sets of patterns are asked, and 64 KB of escapes take milliseconds.
+_decoded_once = lru_cache(maxsize=8)(decoded)
 
 
 @lru_cache(maxsize=512)
