@@ -63,7 +63,8 @@ def cookie(fields: Mapping[bytes, bytes], name: str) -> str | None:
     for part in text.split(";"):
         found, equals, value = part.strip().partition("=")
         if equals and (found == name or (name.endswith("*") and found.startswith(name[:-1]))):
-            return _QUOTED.sub(_unquoted, value[1:-1]) if value[:1] == value[-1:] == '"' else value
+            quoted = len(value) > 1 and value[0] == value[-1] == '"'
+            return _QUOTED.sub(_unquoted, value[1:-1]) if quoted else value
     return None
 
 

@@ -18,6 +18,7 @@ from clew.service.limits import Limits
 from clew.service.outside import OF_CLIENT as PAGES_OF_CLIENT
 from clew.service.outside import Outside
 from clew.service.site import SiteRuntime
+from clew.settings.model import Limits as LimitSettings
 from clew.settings.model import Settings
 from clew.stores.visits_sqlite import SqliteVisits
 from prometheus_client import CollectorRegistry
@@ -76,7 +77,7 @@ async def test_one_stranger_or_one_slow_api_does_not_take_the_calls_of_all_other
         assert [bool(found.waiting) for found in asked] == [True] * OF_CLIENT + [False]
         # It is asked again in a moment.
         assert [found.crowded for found in asked] == [False] * OF_CLIENT + [True]
-        more = [calls.known(one, "v", stranger(n, f"192.0.2.{n}")) for n in range(2, OF_SITE + 2)]
+        more = [calls.known(one, "v", stranger(100 + n, f"192.0.2.{n}")) for n in range(2, OF_SITE + 2)]
         assert sum(found.crowded for found in more) == OF_CLIENT
         found = calls.known(other, "v", stranger(0, "192.0.2.1"))
         assert found.waiting
@@ -125,7 +126,7 @@ async def test_pages_of_one_stranger_take_no_others_place(tmp_path: Path) -> Non
     visits = SqliteVisits(tmp_path / "clew.db", asyncio.Lock())
     await visits.open()
     nothing: Any = None
-    limits = Limits(Settings.model_validate({"secret": "k" * 20 + "abcdefghijklmnop"}).limits, events)
+    limits = Limits(LimitSettings(), events)
     outside = Outside(visits, nothing, events, clock, nothing, limits)
     product = {"id": "mill"}
     try:
