@@ -9,7 +9,19 @@ import typer
 
 from ..events.metrics import VERSION
 from ..settings.model import listen_address
-from . import commissions, coupons, explain, lost, networks, partner, people, postbacks, settle, webhooks
+from . import (
+    commissions,
+    coupons,
+    explain,
+    lost,
+    networks,
+    partner,
+    people,
+    postbacks,
+    rules,
+    settle,
+    webhooks,
+)
 from .backup import backup_command, restore_command
 from .check import check_command
 from .connect import connect_command
@@ -51,6 +63,7 @@ app.add_typer(explain.app, name="explain")
 app.add_typer(lost.app, name="orders")
 app.add_typer(commissions.app, name="commissions")
 app.add_typer(coupons.app, name="coupons")
+app.add_typer(rules.app, name="rules")
 app.add_typer(people.app, name="desk")
 app.add_typer(postbacks.app, name="postbacks")
 app.add_typer(networks.app, name="networks")

@@ -3,16 +3,17 @@
 import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import urlsplit
 
 import typer
 from rich.markup import escape
 
-from ..referral.masking import HIDDEN, Masking, masked_path, short
+from ..referral.masking import Masking
 from ..rules.evaluation import BranchExplained, Explained
 from ..rules.ruleset import Explanation
 from ..service.facts import AgentLoad, PageNow
+from ..service.rule_words import BRANCHES, outcome, shown_fact
 from ..service.service import Service
 from ..service.site import SiteRuntime
 from ..settings.model import Chat, Settings
@@ -25,15 +26,14 @@ console = open_console(soft_wrap=True, highlight=False)
 ID_LENGTH = 26  # letters of a visitor's id
 LISTED = 10
 
-VERDICTS = {
-    "acts": ("green", "acts"),
-    "behind": ("cyan", "would act, but another stands before it"),
-    "armed": ("cyan", "waits for a signal of the browser"),
-    "fails": ("red", "does not act"),
-    "skipped": ("yellow", "may not act now"),
-    "disabled": ("bright_black", "is switched off"),
+COLORS = {
+    "acts": "green",
+    "behind": "cyan",
+    "armed": "cyan",
+    "fails": "red",
+    "skipped": "yellow",
+    "disabled": "bright_black",
 }
-NAMES = {"all": "all of", "any": "any of", "not": "not"}
 
 
 class _NotFoundError(Exception):
@@ -71,11 +71,13 @@ async def _explain(
     settings: Settings, name: str | None, visitor: str, url: str, seconds: int, language: str
 ) -> tuple[SiteRuntime, Explanation, AgentLoad | None]:
     service = Service(settings)
-    site = _site(service, name, url)
-    page = PageNow("explain", _address(site, url), "", language, seconds)
+    named = _site(service, name, url)
+    page = PageNow("explain", _address(named, url), "", language, seconds)
     require_stores(settings)
     await service.open()
     try:
+        await service.rule_sets.take(named.name)
+        site = service.sites[named.name]
         found = await service.decisions.explain(site, await _visitor_id(service, site, visitor), page)
         load = service.agents.of(site.name, service.clock.now())
     finally:
@@ -161,34 +163,11 @@ def _moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _shown(name: str, value: Any, masking: Masking) -> str:
-    """A fact for the console, masked as in the log."""
-    if name == "touch.click_ids":
-        value = {param: short(click) for param, click in value.items()}
-    elif name.startswith("touch.click_id"):
-        value = short(value)
-    elif name in ("page.url", "touch.landing", "touch.referrer"):
-        value = masking.logged(value)
-    elif name == "page.path":
-        value = masked_path(value)
-    elif name == "page.query":
-        value = {k: v if masking.keeps(k.encode("utf-8", "replace")) else HIDDEN for k, v in value.items()}
-    elif name.startswith("page.query."):
-        value = value if masking.keeps(name.removeprefix("page.query.").encode()) else HIDDEN
-    return f"{name} = {value!r}"
-
-
 def _show(found: Explanation, masking: Masking) -> None:
     for explained in found.rules:
-        color, outcome = VERDICTS[explained.verdict]
-        if explained.why:
-            outcome += (
-                f", and may not: {explained.why}" if explained.verdict == "fails" else f": {explained.why}"
-            )
-        outcome += f": {', '.join(explained.rule.on)}" if explained.verdict == "armed" else ""
-        wait = f", would in {explained.retry_after:g} s" if explained.retry_after is not None else ""
-        name, action = escape(explained.rule.name), explained.rule.action
-        console.print(f"[{color}]{name}[/{color}] ({action}): {escape(outcome)}{wait}")
+        color = COLORS[explained.verdict]
+        name = f"[{color}]{escape(explained.rule.name)}[/{color}]"
+        console.print(f"{name} ({explained.rule.action}): {escape(outcome(explained))}")
         for line in explained.lines:
             _show_line(line, masking, "  ")
     rule = found.decision.rule
@@ -202,13 +181,13 @@ def _show_line(line: Explained, masking: Masking, indent: str) -> None:
     """A line of a rule, or several lines with those in them below."""
     sign = "[green]true[/green] " if line.holds else "[red]false[/red]"
     if isinstance(line, BranchExplained):
-        console.print(f"{indent}{sign} {NAMES[line.kind]}")
+        console.print(f"{indent}{sign} {BRANCHES[line.kind]}")
         for part in line.parts:
             _show_line(part, masking, f"{indent}  ")
         return
     console.print(f"{indent}{sign} {escape(line.line)}")
     below = f"{indent}      "
-    known = ", ".join(_shown(k, v, masking) for k, v in line.facts.items() if k not in line.missing)
+    known = ", ".join(shown_fact(k, v, masking) for k, v in line.facts.items() if k not in line.missing)
     if known:
         console.print(f"{below}{escape(known)}", style="bright_black")
     if line.missing:

@@ -29,6 +29,10 @@ EVENTS: Mapping[str, str] = {
     "invite": "an invite was seen, dismissed or accepted",
     "held_out": "a visitor whom a rule would have invited is in the hold-out, to compare with",
     "invites_throttled": "rules would invite more visitors than the agents have places for",
+    "rules_changed": "a revision of a site's rules is in force in this process, and who has set it",
+    "rules_refused": "a revision of a site's rules does not compile, so that an earlier one stays in force",
+    "rules_doubtful": "rules in force name what new settings do not have; those lines are never true",
+    "rules_overridden": "rules in the settings changed, but a revision that people have set is in force",
     "rule_ended": "a rule has ended by itself, at the time that its settings name",
     "exposures_dropped": "visitors of experiments are missing in figures: the ledger was too slow",
     "conversation": "a visitor opened a conversation or had it deleted, or an agent closed it",
@@ -157,6 +161,7 @@ WARNINGS = frozenset(
         *("report_given_up", "visits_down", "ledger_down"),
         *("webhook_refused", "webhook_unread", "webhook_state", "carrier_unknown"),
         *("coupons_out", "invites_throttled", "exposures_dropped", "rule_ended"),
+        *("rules_refused", "rules_doubtful", "rules_overridden"),
         "presence_failed",
         *("event_refused", "endpoint_failing", "endpoint_disabled"),
     }

@@ -22,12 +22,17 @@ def own_facts(site: Site) -> Mapping[str, CustomFact]:
     return found
 
 
-def vocabulary_of(site: Site) -> Vocabulary:
-    """What the lines of the site's rules can use."""
+def vocabulary_of(site: Site, former: tuple[Fact, ...] = ()) -> Vocabulary:
+    """What the lines of the site's rules can use. `former` are facts that it had, in place of those with the
+    same names."""
     own = tuple(_fact(name, one) for name, one in own_facts(site).items() if name not in RULE_FACTS.by_name)
     others = dict.fromkeys(signal.event for signal in site.signals if signal.event not in EVENTS)
     events = tuple(fact for event in others for fact in event_facts(event, f"How many times {event} was."))
-    return RULE_FACTS if not own and not events else Vocabulary((*FACTS, *events, *own))
+    if not own and not events and not former:
+        return RULE_FACTS
+    replaced = {fact.name for fact in former}
+    rest = (fact for fact in (*FACTS, *events, *own) if fact.name not in replaced)
+    return Vocabulary((*rest, *former))
 
 
 def reads_page(custom: CustomFact) -> bool:

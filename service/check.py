@@ -11,7 +11,6 @@ from ..orders.check_webhooks import webhook_problems
 from ..postbacks.check import endpoint_problems, partner_problems
 from ..referral.check import cookie_problems
 from ..referral.networks_file import load as load_catalogue
-from ..rules.check import rule_problems
 from ..settings.check import site_problems, top_problems
 from ..settings.draft import Draft
 from ..settings.load import Problem, Source, beside
@@ -21,6 +20,7 @@ from ..settings.wording import Wording
 from ..stores.check import journal_problems, ledger_problems, visits_problems
 from .clock import Clock
 from .places import geo_problems
+from .rule_checks import problems_of_rules
 
 
 class RoomChecks:
@@ -54,7 +54,7 @@ class RoomChecks:
         yield from chat_problems(draft.site, draft.path)
         yield from partner_problems(draft, self._networks)
         yield from endpoint_problems(draft.site, draft.path)
-        yield from rule_problems(draft, self._networks)
+        yield from problems_of_rules(draft, self._networks)
         yield from credit_problems(draft, self._today)
 
 

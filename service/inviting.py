@@ -208,7 +208,8 @@ class RuleEnds:
         """Report those that have ended since the last time."""
         since, self._until = self._until, self._clock.now()
         for site in self._sites.table.settings.sites:
-            if not (ending := [rule for rule in site.rules if rule.ends is not None and rule.enabled]):
+            rules = self._sites.rules(site.name, having='"ends"')
+            if not (ending := [rule for rule in rules if rule.ends is not None and rule.enabled]):
                 continue
             zone = ZoneInfo(site.time_zone)
             for rule in ending:

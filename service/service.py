@@ -72,6 +72,7 @@ from .provider_hooks import ProviderHooks
 from .provider_pages import ProviderPages
 from .provider_polling import ProviderPolling
 from .publishing import Publisher
+from .rule_sets import RuleSets
 from .shared_limits import SharedLimits
 from .sites import Sites, SiteTable
 from .tasks import Tasks
@@ -171,6 +172,7 @@ class Service:
         self.auditing = Auditing(self.ledger.audit, self.limits, self.events, self.clock.now)
         self.visitors = Visitors(self.visits, self.limits, self.events, self.clock)
         self.talks = Talks(self.ledger, self.visits, self.clock.now, self._talk_not_noted)
+        self.rule_sets = RuleSets(self.ledger.rule_revisions, self.sites, self.events, self.tasks.later)
         self.watch = Watch(
             self.hub,
             self.ledger,
@@ -178,7 +180,7 @@ class Service:
             self.talks,
             self.sites,
             self.clock.now,
-            self.agents.refresh,
+            self._refresh,
             self._watch_failed,
             self._ledger_answers,
         )
@@ -324,6 +326,11 @@ class Service:
         lock = db.write_lock if isinstance(db, SqliteDatabase) else None
         return visits_at(address, self._visits_answer, ledger=ledger, write_lock=lock)
 
+    async def _refresh(self) -> None:
+        """Something was written into the ledger."""
+        self.rule_sets.look()
+        await self.agents.refresh()
+
     def _visits_answer(self, why: str | None, seconds: float) -> None:
         if why is None:
             self.watch.visits_are_back()
@@ -379,9 +386,11 @@ class Service:
         await self.follow_clock()
         await self.visits.open()
         await self._open_journal()
+        await self.rule_sets.begin()
         await self.watch.begin()
         self.tasks.last(
             [
+                ("clew-rules", self.rule_sets.run()),
                 ("clew-delivery", self.worker.run()),
                 ("clew-publishing", self.publisher.run()),
                 ("clew-mail", self.mailer.run()),
@@ -464,6 +473,7 @@ class Service:
             # Also of sites that were removed earlier: what was under way then has counted since.
             known, added = self.sites.table.by_name, frozenset(changes.added)
             self.events.forget(lambda name: name != "" and (name not in known or name in added))
+        self.rule_sets.swapped(changes)
         for notify in self.on_swap:
             notify(settings, changes)
         return changes
@@ -473,6 +483,8 @@ class Service:
         named = {field.name: _some(getattr(changes, field.name)) for field in fields(changes)}
         self.events.emit("reloaded", site="", sites=len(self.sites), **named)
         self.tasks.later(self.auditing.reloaded(self._replaced, self.settings, changes))
+        before = {site.name: site for site in self._replaced.sites}
+        self.tasks.later(self.rule_sets.review(before, changes))
         if changes.added:
             self.tasks.later(asyncio.to_thread(reset_ended, frozenset(changes.added)))
 

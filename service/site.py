@@ -28,11 +28,11 @@ from ..referral.landing import LandingReader
 from ..referral.memory import Keeps
 from ..rules.fact_table import NO_EVENTS, window_of
 from ..rules.policy import Policy as InvitePolicy
-from ..rules.ruleset import RuleSet
-from ..rules.site_facts import own_facts, reads_page, vocabulary_of
+from ..rules.site_facts import own_facts, reads_page
 from ..settings.addresses import patterns_of, split
 from ..settings.model import Hours, PageType, Partner, Score, Settings, Site
 from ..settings.platforms import PageTypes, admin_areas, platform_of, with_platform
+from ..stores.ledger.rule_revisions import Stored
 from ..templates import Script, provider_script
 from . import devices
 from .answers import Answers
@@ -41,6 +41,7 @@ from .chat_code import code_of
 from .click_signs import Clicks
 from .clock import Clock
 from .places import Places
+from .rules_in_force import rule_set_of, with_rules
 from .signals import Signals
 
 CLOSING = frozenset({"checkout", "confirmation"})
@@ -48,10 +49,15 @@ KINDS = 4096  # addresses of a site whose kinds are remembered
 
 
 class SiteRuntime:
-    """A compiled site. The constructor raises the errors of its parts if the settings are invalid."""
+    """A compiled site. The constructor raises the errors of its parts if the settings are invalid, and
+    UnfitError if the rules of a revision are. `revision` is the number of the one that is in force, 0 where
+    there is none."""
 
-    def __init__(self, settings: Settings, site: Site, catalogue: Catalogue) -> None:
-        site = with_platform(site)
+    def __init__(
+        self, settings: Settings, site: Site, catalogue: Catalogue, stored: Stored | None = None
+    ) -> None:
+        site = with_platform(with_rules(site, stored))
+        self.revision = 0 if stored is None else stored.number
         self.settings = site
         self.name = site.name
         self.prefix = site.prefix
@@ -90,7 +96,7 @@ class SiteRuntime:
             [s.get_secret_value() for s in settings.previous_secrets],
         )
         self.answers = Answers(site, settings.smtp is not None)
-        self.rules = RuleSet(site.rules, vocabulary=vocabulary_of(site))
+        self.rules = rule_set_of(site, stored)
         self.zone = ZoneInfo(site.time_zone)
         self.invites = InvitePolicy(
             site, self.zone, lambda week: OfficeHours(Hours.model_validate(week), site.time_zone)

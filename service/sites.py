@@ -5,16 +5,18 @@ are swapped in between two steps of the loop: a request in progress keeps the si
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
 
 from ..referral.catalogue import Catalogue
 from ..settings.changes import Changes
 from ..settings.hosts import host_key, spellings
-from ..settings.model import EventEndpoint, Partner, Settings, Site
+from ..settings.model import EventEndpoint, Partner, Rule, Settings, Site
+from ..stores.ledger.rule_revisions import Stored
 from .click_signs import Crowd, nobody
 from .origin import LONGEST_HOST
+from .rules_in_force import UnfitError, rules_of
 from .site import SiteRuntime
 
 # Maximum number of compiled sites: each takes some 30 KB, and a third of a millisecond to compile again.
@@ -58,6 +60,10 @@ class Sites(Mapping[str, SiteRuntime]):
         # Steps of the clock, for sites that are compiled later.
         self._set_back: tuple[tuple[float, float], ...] = ()
         self._crowd: Crowd = nobody
+        # The newest revision of each site's rules; a site without one has those of its settings.
+        self.stored: dict[str, Stored] = {}
+        # Called for a revision that does not compile, after which `stored` has another one, or none.
+        self.unfit: Callable[[Stored, UnfitError], None] = self._without
         for name in islice(self.table.by_name, min(AT_ONCE, kept)):
             self._compile(name)
 
@@ -82,13 +88,52 @@ class Sites(Mapping[str, SiteRuntime]):
         return len(self.table.by_name)
 
     def _compile(self, name: str) -> SiteRuntime:
-        site = SiteRuntime(self.table.settings, self.table.by_name[name], self._catalogue)
+        try:
+            site = self.build(self.table, name, self.stored.get(name))
+        except UnfitError as error:
+            self.unfit(self.stored[name], error)
+            return self._compile(name)
+        self._keep(site)
+        return site
+
+    def build(self, table: SiteTable, name: str, stored: Stored | None) -> SiteRuntime:
+        """Compile a site with a revision of its rules, in any thread. Raises UnfitError, and the errors of
+        `SiteRuntime`."""
+        return SiteRuntime(table.settings, table.by_name[name], self._catalogue, stored)
+
+    def _keep(self, site: SiteRuntime) -> None:
         site.set_back(self._set_back)
         site.clicks.crowd = self._crowd
-        self._compiled[name] = site
+        self._compiled[site.name] = site
         if len(self._compiled) > self._kept:
             self._compiled.popitem(last=False)
-        return site
+
+    def _without(self, stored: Stored, error: UnfitError) -> None:
+        self.stored.pop(stored.site, None)
+
+    def use(self, site: SiteRuntime, stored: Stored | None) -> None:
+        """Have a site, compiled from the current table, take the place of the one with the same name, in one
+        step: a request that is under way keeps the one that it began with."""
+        if stored is None:
+            self.stored.pop(site.name, None)
+        else:
+            self.stored[site.name] = stored
+        self._keep(site)
+
+    def compiled(self) -> Sequence[str]:
+        """The names of the sites that are compiled."""
+        return [*self._compiled]
+
+    def rules(self, name: str, having: str = "") -> Sequence[Rule]:
+        """The rules of a site that are in force, without compiling it; of a revision without this text, none.
+        One that does not parse has none either."""
+        stored = self.stored.get(name)
+        if stored is None or stored.rules is None:
+            return self.table.by_name[name].rules
+        try:
+            return rules_of(stored.rules) if having in stored.rules else ()
+        except UnfitError:
+            return ()
 
     def count_clicks(self, crowd: Crowd) -> None:
         """Count clicks by client network with this counter."""

@@ -74,7 +74,6 @@ def site_problems(draft: Draft, need_upstream: bool) -> Iterator[Wording]:
     except PlatformError as error:
         yield Wording((*path, "platform"), error.message, error.hint)
     yield from page_problems(site, path)
-    yield from _department_problems(site, path)
     yield from _score_problems(site, path)
     read = [
         name for name, fact in site.facts.items() if fact.selector is not None or fact.json_path is not None
@@ -114,11 +113,12 @@ def _checkout_problems(site: Site, path: KeyPath) -> Iterator[Wording]:
         )
 
 
-def _department_problems(site: Site, path: KeyPath) -> Iterator[Wording]:
-    for number, rule in enumerate(site.rules):
-        if rule.department is not None and rule.department not in site.chat.departments:
+def department_problems(draft: Draft) -> Iterator[Wording]:
+    """Departments of rules that the site does not have."""
+    for number, rule in draft.rules:
+        if rule.department is not None and rule.department not in draft.site.chat.departments:
             yield Wording(
-                (*path, "rules", number, "department"),
+                (*draft.path, "rules", number, "department"),
                 f"{rule.department!r} is none of the site's departments",
                 f'write chat.departments = ["{rule.department}"], or correct the name',
             )

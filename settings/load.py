@@ -80,7 +80,7 @@ def read(path: Path, environ: Mapping[str, str]) -> Source:
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise SettingsErrors([_syntax_problem(path, text, str(error))]) from error
+        raise SettingsErrors([syntax_problem(path, text, str(error))]) from error
     except RecursionError as error:
         raise SettingsErrors([Problem(str(path), "", None, "is nested too deeply")]) from error
     unset: list[Wording] = []
@@ -175,7 +175,8 @@ def _require_file(path: Path, look: Callable[[], os.stat_result]) -> os.stat_res
     raise SettingsErrors([Problem(str(path), "", None, f"cannot be read: {why}")])
 
 
-def _syntax_problem(path: Path, text: str, error: str) -> Problem:
+def syntax_problem(path: Path, text: str, error: str) -> Problem:
+    """The problem of a text that is not valid TOML; `error` is what tomllib says."""
     place = _TOML_PLACE.search(error)
     message = _TOML_PLACE.sub("", error)
     message = f"not valid TOML: {message[:1].lower()}{message[1:]}"

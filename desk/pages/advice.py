@@ -216,6 +216,18 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "More agents, a smaller `share` of visitors, or fewer rules help. `throttle` in `[sites.invites]` is "
         "how many invites there are for each place.",
     ),
+    "rules_refused": (
+        "Revision {revision} of the rules does not compile, so that revision {in_force} is in force: {why}.",
+        "Correct it, and set it again; or go back to an earlier one. 0 means the rules of the settings.",
+    ),
+    "rules_doubtful": (
+        "Rules name what the settings do not have any more: {why}.",
+        "Those lines are never true. Correct the rules, or the settings.",
+    ),
+    "rules_overridden": (
+        "The rules in the settings changed, but revision {revision}, which was set by hand, is in force.",
+        "To use those of the settings: `clew rules set --settings`.",
+    ),
     "rule_ended": (
         "The rule {key} has ended by itself.",
         "Look at what it came to. Remove it, or set a later `ends`.",

@@ -40,6 +40,7 @@ from .partner_book import PartnerBook
 from .partner_clicks import PartnerClicks
 from .payouts import Payouts
 from .provider_talks import ProviderTalks
+from .rule_revisions import RuleRevisions
 from .search import Search
 from .second_factor import SecondFactors
 from .stories import Stories
@@ -80,6 +81,7 @@ class Ledger:
         self.search = Search(self.db)
         self.tags = Tags(self.db)
         self.canned = CannedAnswers(self.db)
+        self.rule_revisions = RuleRevisions(self.db)
         self.inbox = Inbox(self.db)
         self.lists = Lists(self.db)
         self.load = Load(self.db)

@@ -967,6 +967,24 @@ endpoints = Table(
     Column("until", Float),
 )
 
+# Rules of sites as people edited them, over those of the settings; the newest of a site is in force.
+rule_revisions = Table(
+    "rule_revisions",
+    metadata,
+    Column("id", row_number(), primary_key=True),
+    Column("site", text_of(64), nullable=False),
+    Column("number", Integer, nullable=False),  # from 1 at each site
+    Column("at", Float, nullable=False),
+    Column("by", text_of(80), nullable=False),
+    Column("note", text_of(200), nullable=False),
+    Column("text", text_of()),  # as it was written, in TOML; NULL: the settings' rules again
+    Column("rules", text_of()),  # the same in JSON, which is quick to read
+    Column("own", JSON, nullable=False),  # the site's own facts that it asks for, with their types
+    Column("count", Integer, nullable=False),
+    Column("size", Integer, nullable=False),  # bytes of the text
+    UniqueConstraint("site", "number"),
+)
+
 # Work that one process at a time does: whose turn it is, and until when.
 turns = Table(
     "turns",

@@ -66,6 +66,8 @@ _FILL = (
     f"SELECT n, 't' || n, 'visitor', 'hello', {NOW} FROM c",
     "INSERT INTO files (id, site, conversation, message, name, type, size, at) {c}"
     f"SELECT 'f' || n, {_SITE}, 't' || n, n, 'a.txt', 'text/plain', 5, {NOW} FROM c",
+    'INSERT INTO rule_revisions (id, site, number, at, "by", note, text, rules, own, count, size) {c}'
+    f"SELECT n, {_SITE}, n, {NOW}, 'bo', '', '', '', '{{}}', 0, 0 FROM c",
     "INSERT INTO offers (code, site, conversation, visitor, agent, label, page, coupon_key, single, made_at, "
     'expires_at, clicks, others, clicked_at, counts_until, "order", version, changed_at) {c}'
     f"SELECT 'f' || n, {_SITE}, 't' || n, 'v' || n, 'bo', 'x', '/', 'k' || n, {{f}}, {NOW}, {NOW}, 1, 0, "
@@ -80,6 +82,7 @@ GIVEN: Mapping[str, Any] = {
     "site": "shop",
     "order": 3000,
     "row": 3000,
+    "number": 3000,
     "of_order": 3000,
     "decision": 3000,
     **{f"missed{place}": 3000 + place for place in range(4)},

@@ -32,6 +32,7 @@ def upgrade() -> None:
     _postbacks()
     _networks()
     _offers()
+    _rules()
     _rest()
 
 
@@ -981,6 +982,26 @@ def _offers() -> None:
         sa.UniqueConstraint("site", "code", name=op.f("uq_coupon_codes_site")),
     )
     op.create_index("ix_coupon_codes_free", "coupon_codes", ["site", "coupon", "offer", "id"], unique=False)
+
+
+def _rules() -> None:
+    """Revisions of rules."""
+    op.create_table(
+        "rule_revisions",
+        sa.Column("id", row_number(), nullable=False),
+        sa.Column("site", text_of(64), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.Column("by", text_of(80), nullable=False),
+        sa.Column("note", text_of(200), nullable=False),
+        sa.Column("text", text_of(), nullable=True),
+        sa.Column("rules", text_of(), nullable=True),
+        sa.Column("own", sa.JSON(), nullable=False),
+        sa.Column("count", sa.Integer(), nullable=False),
+        sa.Column("size", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_rule_revisions")),
+        sa.UniqueConstraint("site", "number", name=op.f("uq_rule_revisions_site")),
+    )
 
 
 def _rest() -> None:

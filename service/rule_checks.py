@@ -1,0 +1,85 @@
+"""Checks rules for a site: those of its settings, and those that people write at the desk or in a file."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import msgspec
+
+from ..referral.networks_file import load as load_catalogue
+from ..rules.check import rule_problems
+from ..rules.ruleset import RuleSet
+from ..rules.site_facts import vocabulary_of
+from ..settings.check import department_problems
+from ..settings.draft import Draft, drafted
+from ..settings.load import Problem, SettingsErrors
+from ..settings.model import Rule, Site
+from ..settings.rule_text import SITE, RuleText
+from ..settings.wording import Wording
+from ..stores.ledger.rule_revisions import NewRules, Stored
+from .rules_in_force import own_facts_of
+
+
+def problems_of_rules(draft: Draft, networks: Iterable[str]) -> Iterator[Wording]:
+    """What is wrong with a site's rules; `networks` are the ids of all networks in the catalogue."""
+    yield from department_problems(draft)
+    yield from rule_problems(draft, networks)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedRules:
+    """Rules that a site can have: `new` is what is kept of them. `problems` are warnings."""
+
+    text: RuleText
+    rules: Sequence[Rule]
+    new: NewRules
+    problems: Sequence[Problem] = ()
+
+
+SETTINGS_AGAIN = NewRules(None, None, {}, 0)
+"""What is kept where the settings' rules are to be in force again."""
+
+
+def checked_rules(text: str, site: Site) -> CheckedRules:
+    """The rules of a text, for a site. Raises SettingsErrors with everything that is wrong, by line.
+
+    It takes a second for a long text, so it is for threads.
+    """
+    found = RuleText.read(text)
+    draft, wordings = _draft(found.tables, site)
+    wordings = [*found.unread(), *wordings]
+    problems = sorted({found.problem(one): None for one in wordings}, key=lambda one: one.line or 0)
+    if any(one.severity == "error" for one in problems):
+        raise SettingsErrors(problems)
+    rules = [rule for _, rule in draft.rules]
+    own = own_facts_of(site, RuleSet(rules, vocabulary=vocabulary_of(site)))
+    new = NewRules(found.text, msgspec.json.encode(found.tables).decode(), own, len(rules))
+    return CheckedRules(found, rules, new, problems)
+
+
+def doubts(stored: Stored, site: Site) -> Sequence[str]:
+    """What the checks say of a revision by a site's settings of today, each with its rule's name: partners,
+    departments and facts that the settings do not have any more."""
+    tables = msgspec.json.decode(stored.rules or "[]")
+    said = []
+    for wording in _draft(tables, site)[1]:
+        number = wording.path[len(SITE) + 1]
+        table = tables[number] if isinstance(number, int) and number < len(tables) else None
+        name = table.get("name") if isinstance(table, Mapping) else None
+        said.append(f"rule {name}: {wording.message}" if name else wording.message)
+    return list(dict.fromkeys(said))
+
+
+def _draft(tables: Sequence[Any], site: Site) -> tuple[Draft, list[Wording]]:
+    """The rules that can be read, and all that is wrong with them."""
+    raw = {"name": site.name, "rules": list(tables)}
+    found = drafted(SITE, raw)
+    partners = [{"id": one.id, "network": one.network} for one in site.partners]
+    draft = replace(found, site=site, raw={**raw, "partners": partners})
+    return draft, [*found.refused, *problems_of_rules(draft, _networks())]
+
+
+@cache
+def _networks() -> Sequence[str]:
+    return tuple(load_catalogue().networks)

@@ -1,0 +1,147 @@
+"""`clew rules`: rules of a site from the command line, with a real settings file and ledger."""
+
+import json
+from pathlib import Path
+
+import pytest
+from clew.cli import app
+from typer.testing import CliRunner, Result
+
+OLD = """
+[[rules]]
+name = "old"
+action = "hide"
+"""
+NEW = """
+[[rules]]
+name = "new"
+when = ["partner.id == 'anna'"]
+action = "show"
+priority = 3
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    file = tmp_path / "clew.toml"
+    file.write_text(
+        f"""
+secret = "kT9vQ2xLrW7mZc4JpYb8NfHsD3gAeU6iXoR5tVnB"
+store = "sqlite:{tmp_path}/clew.db"
+ledger = "sqlite:{tmp_path}/clew.db"
+
+[[sites]]
+name = "shop"
+hosts = ["shop.test"]
+upstream = "http://127.0.0.1:8000"
+[[sites.partners]]
+id = "anna"
+param = "aff"
+postback = "https://partner.test/?c={{click_id}}"
+[[sites.rules]]
+name = "ours"
+action = "show"
+"""
+    )
+    run(file, "migrate")
+    return file
+
+
+def run(config: Path, *arguments: str, stdin: str = "") -> Result:
+    return CliRunner().invoke(app, [*arguments, "--config", str(config)], input=stdin)
+
+
+def rules(config: Path, *arguments: str, stdin: str = "", status: int = 0) -> str:
+    done = run(config, "rules", *arguments, stdin=stdin)
+    assert done.exit_code == status, done.output
+    return done.output
+
+
+def test_a_site_has_the_rules_of_its_settings_until_somebody_sets_others(config: Path) -> None:
+    assert rules(config, "show") == '[[rules]]\nname = "ours"\naction = "show"\n'
+    assert json.loads(rules(config, "list", "--json")) == {
+        "site": "shop",
+        "revision": 0,
+        "settings": True,
+        "name": "ours",
+        "action": "show",
+        "priority": 0,
+        "enabled": True,
+    }
+    assert "nobody has set others" in rules(config, "history")
+    assert "shop has revision 1: 1 rules." in rules(config, "set", "--note", "why not", stdin=OLD)
+    assert rules(config, "show") == OLD
+    assert "revision 1" in rules(config, "list")
+    assert "shop has these rules already: revision 1." in rules(config, "set", stdin=OLD)
+    told = json.loads(rules(config, "history", "--json"))
+    assert (told["number"], told["note"], told["count"]) == (1, "why not", 1)
+    assert told["by"].startswith("command line")
+
+
+def test_history_diff_and_rollback(config: Path, tmp_path: Path) -> None:
+    file = tmp_path / "new.toml"
+    file.write_text(NEW)
+    rules(config, "set", stdin=OLD)
+    rules(config, "set", str(file), "--from", "1")
+    assert rules(config, "diff").splitlines() == [
+        *("old: removed", '  - action = "hide"', "new: added"),
+        *("  + when = \"partner.id == 'anna'\"", '  + action = "show"', "  + priority = 3"),
+    ]
+    assert "ours: removed" in rules(config, "diff", "0", "1")
+    assert rules(config, "diff", "2", "2") == "No rule differs.\n"
+    rules(config, "rollback", "1")
+    assert rules(config, "show") == OLD
+    rules(config, "rollback", "0")
+    assert "ours" in rules(config, "show")
+    assert "settings" in rules(config, "list")
+    lines = [json.loads(line) for line in rules(config, "history", "--json").splitlines()]
+    assert [(one["number"], one["note"], one["settings"]) for one in lines] == [
+        *((4, "", True), (3, "as revision 1", False)),
+        *((2, "", False), (1, "", False)),
+    ]
+    assert "has no revision 9" in rules(config, "rollback", "9", status=1)
+    rules(config, "set", str(file))
+    rules(config, "set", "--settings")
+    trail = [
+        json.loads(line) for line in run(config, "desk", "audit", "--format", "ndjson").output.splitlines()
+    ]
+    assert [(one["action"], one["subject"]) for one in trail] == [
+        *(("rules.set", "6"), ("rules.set", "5"), ("rules.rolled_back", "4"), ("rules.rolled_back", "3")),
+        *(("rules.set", "2"), ("rules.set", "1")),
+    ]
+
+
+def test_rules_set_from_an_old_revision_are_refused(config: Path) -> None:
+    rules(config, "set", "--from", "0", stdin=OLD)
+    said = rules(config, "set", "--from", "0", stdin=NEW, status=1)
+    assert "has set revision 1 meanwhile" in said
+    assert rules(config, "show") == OLD
+
+
+def test_errors_are_told_with_file_line_and_what_to_do(config: Path, tmp_path: Path) -> None:
+    file = tmp_path / "new.toml"
+    file.write_text(NEW.replace("anna", "ana").replace('"show"', '"shw"'))
+    for command in ("check", "set"):
+        said = rules(config, command, str(file), status=1)
+        assert f"{file}:4 rules[0].when[0]:" in said
+        assert '`partner.id` is one of anna → write "anna"' in said
+        assert f"{file}:5 rules[0].action:" in said
+        assert 'did you mean "show"?' in said
+    assert "nobody has set others" in rules(config, "history")
+    assert "The rules are in order: 1." in rules(config, "check", stdin=NEW)
+    assert "unknown key" in rules(config, "check", stdin=f"{NEW}\nactoin = 1\n", status=1)
+    assert "values from the environment" in rules(
+        config, "check", stdin=f'{NEW}\ntext = "env:CLEW_SECRET"\n', status=1
+    )
+    assert "another rule has the name" in rules(config, "check", stdin=OLD + OLD, status=1)
+    assert "is none of the site's departments" in rules(
+        config, "check", stdin=f'{NEW}\ndepartment = "x"\n', status=1
+    )
+    assert "there is no site 'x'" in rules(config, "show", "--site", "x", status=1)
+
+
+def test_explain_goes_by_the_revision_that_is_in_force(config: Path) -> None:
+    rules(config, "set", stdin=OLD)
+    # There is no visitor, but the site was compiled with the revision before one was looked for.
+    done = run(config, "explain", "visitor", "nobody", "--url", "/")
+    assert "no visitor 'nobody' is known at shop" in done.output
