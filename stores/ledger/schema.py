@@ -451,7 +451,8 @@ conversations = Table(
     Column("said_at", Float),
     # A browser tells the id: nobody may take one that is another visitor's.
     UniqueConstraint("site", "provider", "external", "visitor"),
-    Index("ix_conversations_visitor", "site", "visitor"),
+    # The newest of a visitor, without a walk through all that began since.
+    Index("ix_conversations_visitor", "site", "visitor", "started_at"),
     Index("ix_conversations_started", "site", "started_at"),
     Index("ix_conversations_updated", "site", "state", "updated_at", "provider"),
     Index("ix_conversations_waiting", "site", "state", "waiting_since", "updated_at"),

@@ -149,6 +149,14 @@ async def provider_talk(db: Database) -> None:
     assert await books.find("shop", "crisp", "x") == await books.newest("shop", "crisp", "v")
 
 
+async def say(db: Database) -> None:
+    """A visitor's first message, and the next one."""
+    for number in range(2):
+        await Conversations(db).add_visitor_message(
+            "shop", "v", "hello", client_id=f"m{number}", language="en", rule=None, now=NOW
+        )
+
+
 FOUND_BY_AN_INDEX: dict[str, Ask] = {
     "amounts": lambda db: Orders(db).amounts("shop", limit=50),
     "whom to forget": lambda db: forget(db, dry=True),
@@ -221,6 +229,8 @@ FOUND_BY_AN_INDEX: dict[str, Ask] = {
     "talk": lambda db: Conversations(db).talk("shop", "v"),
     "open ones of all sites": lambda db: Load(db).active(0.0),
     "figures of a day": lambda db: TalkFigures(db).read("shop", NOW - 86_400, NOW),
+    "a visitor's message": say,
+    "a visitor's newest": lambda db: Conversations(db).own("shop", "v"),
     "talked": lambda db: Conversations(db).visitor_talked("shop", "v", 0, NOW),
     "messages": lambda db: Conversations(db).visitor_messages("shop", "v", 0),
     "inbox": lambda db: Inbox(db).page("shop"),
@@ -238,6 +248,19 @@ FOUND_BY_AN_INDEX: dict[str, Ask] = {
 async def test_it_is_found_by_an_index(db: Database, ask: Ask) -> None:
     steps = await plan(db, ask)
     assert not [step for step in steps if _ALL.match(step)], steps
+
+
+OF_A_VISITOR = ("talk", "messages", "a visitor's message", "a visitor's newest", "conversations of a visitor")
+
+
+@pytest.mark.parametrize("name", OF_A_VISITOR)
+async def test_a_visitors_conversation_is_not_looked_for_among_all_of_the_site(
+    db: Database, name: str
+) -> None:
+    """From the newest one on: with two thousand of them that was most of what a message cost."""
+    steps = [step for step in await plan(db, FOUND_BY_AN_INDEX[name]) if "conversations" in step]
+    assert any("ix_conversations_visitor (site=? AND visitor=?" in step for step in steps), steps
+    assert not [step for step in steps if "visitor=?" not in step and "(id=?)" not in step], steps
 
 
 SORTED_BY_AN_INDEX = ("orders", "report of a site", "report of a partner", "closed", "written after")

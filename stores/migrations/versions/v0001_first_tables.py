@@ -92,7 +92,9 @@ def _conversations() -> None:
         postgresql_where=queue,
     )
     op.create_index("ix_conversations_started", "conversations", ["site", "started_at"], unique=False)
-    op.create_index("ix_conversations_visitor", "conversations", ["site", "visitor"], unique=False)
+    op.create_index(
+        "ix_conversations_visitor", "conversations", ["site", "visitor", "started_at"], unique=False
+    )
     op.create_index("ix_conversations_agent", "conversations", ["agent", "state", "updated_at"], unique=False)
     op.create_index(
         "ix_conversations_waiting",
