@@ -5,6 +5,7 @@ import asyncio
 import hashlib
 import json
 import math
+import random
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
@@ -24,8 +25,10 @@ from .auth import AgentContext, agent_context, anyone, must_set_up, require_own_
 from .needs import elsewhere, needs_version
 
 LOOK_SECONDS = 10.0
-# Each `changed` makes the page reload itself, so changes within a second are one event.
-GAP_SECONDS = 1.0
+# Each `changed` makes the page reload itself, so changes within a second are one event; or within up to one
+# and a half, at random, so that many desks do not all reload at the same moment.
+GAP_SECONDS = (1.0, 1.5)
+SOON_SECONDS = 0.1  # after a look that found nothing
 SHOWN_TALKS, OWN_TALKS = 8, 20
 """Most conversations of one page, and most of an agent's own, whose messages a stream brings."""
 
@@ -162,7 +165,8 @@ class DeskReader:
             listener.look_at = clock() + LOOK_SECONDS
             # In a busy hour each message wakes all desks: they look once for many.
             listener.later = frozenset(listener.topics - self._topics)
-            listener.later_at = clock() + (GAP_SECONDS if changes else GAP_SECONDS / 10)
+            gap = random.uniform(*GAP_SECONDS)  # noqa: S311 (nobody gains by guessing it)
+            listener.later_at = clock() + (gap if changes else SOON_SECONDS)
         return events
 
     async def _require_session(self) -> None:

@@ -374,7 +374,7 @@ class Conversations:
                 await log(tx, Done("opened", site, found.id, agent=agent, at=now))
             return replace(added, opened=opened)
 
-        return await self._db.transact(work)
+        return await self._db.transact(work, quick=extra is None)
 
     async def rate(
         self, site: str, visitor: str, rating: int, text: str | None, now: float
@@ -472,7 +472,7 @@ class Conversations:
         """Note up to which message an agent or the visitor has read; returns whether that is further than
         before."""
         given = {"key": conversation.id, "message": message}
-        done = await self._db.transact(executing(_SAW[f"{who}_saw"], given))
+        done = await self._db.transact(executing(_SAW[f"{who}_saw"], given), quick=True)
         return bool(done.rowcount)
 
     # -- the agent's side
@@ -549,7 +549,7 @@ class Conversations:
                 await queue_answer(tx, site, found.id, message.id, now)
             return Added(found, message, created=True, opened=opened, previous=previous)
 
-        return await self._db.transact(work)
+        return await self._db.transact(work, quick=extra is None and isinstance(text, str))
 
     async def claim(self, site: str, conversation: str, agent: str, now: float) -> Conversation:
         """Give the conversation to an agent, whoever had it before. Raises NoConversationError."""

@@ -36,19 +36,20 @@ class Database(ABC):
     async def close(self) -> None:
         """Close all connections."""
 
-    async def transact(self, work: Work[T], wait: float = WRITE_SECONDS) -> T:
+    async def transact(self, work: Work[T], wait: float = WRITE_SECONDS, *, quick: bool = False) -> T:
         """Do `work` in a transaction: all that it writes is on the disk when this returns, or nothing.
 
         `work` awaits nothing but the connection, and has no effects of its own: it is done again if another
         transaction came in its way. Others may write at the same time: what it reads to decide what it
-        writes, it locks (`with_for_update`, `Connection.lock`), or checks when it writes.
+        writes, it locks (`with_for_update`, `Connection.lock`), or checks when it writes. `quick`: it finds
+        a few rows by an index, and writes a few.
 
         Raises what `work` raises, LedgerBusyError if it is not done within about `wait` seconds,
         LedgerConflictError if another writer has added what `work` adds, LedgerError if the database cannot
         be used.
         """
         with own_errors():
-            return await self._transact(work, wait)
+            return await self._transact(work, wait, quick=quick)
 
     async def write(self, statement: Prepared, given: Parameters, *, is_news: bool = False) -> Any:
         """The result of one statement that is a transaction of its own; see `transact` for what it raises.
@@ -80,7 +81,7 @@ class Database(ABC):
     # -- what an engine does; it may raise what its driver raises, which the above turn into LedgerError
 
     @abstractmethod
-    async def _transact(self, work: Work[T], wait: float) -> T: ...
+    async def _transact(self, work: Work[T], wait: float, *, quick: bool = False) -> T: ...
 
     async def _write(self, work: Work[T], wait: float) -> T:
         """Do a work of one statement."""

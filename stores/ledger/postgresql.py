@@ -121,7 +121,7 @@ class PostgresDatabase(Database):
             self._listener = None
         await self._sessions.close()
 
-    async def _transact(self, work: Work[T], wait: float) -> T:
+    async def _transact(self, work: Work[T], wait: float, *, quick: bool = False) -> T:
         """See `Database`."""
         self._check_open()
         return await self._done(work, wait)
