@@ -1,7 +1,7 @@
 """Finds selectors that match nothing on the pages they are for: the theme has changed, or they never fitted.
 
-Otherwise nobody would notice: rules about the cart never apply, and no orders are read. Pages are counted in
-memory, by site and selector, since the selector last matched.
+Otherwise nobody would notice: rules about the cart, the product or a fact of the site's own never apply, and
+no orders are read. Pages are counted in memory, by site and selector, since the selector last matched.
 """
 
 import re
@@ -10,14 +10,25 @@ from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from ..settings.model import PageType, Site
+from ..settings.model import CustomFact, PageType, Site
 
 SECONDS: Final = 24 * 3600.0
 """A selector is reported after it has matched nothing for so long,"""
 
-PAGES: Final = {"cart": 20, "confirmation": 5}
+PAGES: Final = {"cart": 20, "confirmation": 5, "product": 20}
 """and on so many pages of its type. Carts are often empty; a confirmation page never is."""
 
+FACT_PAGES: Final = 200
+"""Pages of any type, for a fact of the site's own."""
+
+FLAG_DAYS: Final = 7
+"""A fact that is true or false may be false of all visitors of a day, for example if none logs in."""
+
+_KINDS: Final[Mapping[str, PageType]] = {
+    "cart": "cart",
+    "order": "confirmation",
+    "product": "product",
+}
 _CODE: Final = re.compile(r"[A-Z]{3}")
 
 
@@ -42,12 +53,13 @@ class SelectorWatch:
         self._clock = clock
         self._counters: dict[tuple[str, str], _Counter] = {}
 
-    def selectors_for(self, site: Site, kind: PageType | None) -> dict[str, str]:
-        """The selectors, by key, to try on a page of this type."""
+    def selectors_for(self, site: Site, kind: PageType | None, *, product: bool = False) -> dict[str, str]:
+        """The selectors, by key, to try on a page of this type. `product`: its product is read."""
         return {
             key: selector
             for wanted, key, selector in _selectors(site)
-            if kind == wanted or (wanted == "cart" and self._counter(site, key).pages)
+            if (kind == wanted and (product or wanted != "product"))
+            or (wanted == "cart" and self._counter(site, key).pages)
         }
 
     def record(
@@ -55,23 +67,40 @@ class SelectorWatch:
     ) -> None:
         """Count a page on which selectors were tried, by key. `matched` are the keys of those that
         matched."""
-        now = self._clock()
         for key, selector in tried.items():
-            counter = self._counter(site, key)
-            wanted: PageType = "cart" if key.startswith("cart.") else "confirmation"
-            if key in matched:
-                counter.since, counter.pages = now, 0
-            elif kind == wanted:
-                counter.pages += 1
-                if counter.pages >= PAGES[wanted] and now - counter.since >= SECONDS:
-                    self._events.notice(
-                        "selector_unmatched",
-                        site=site.name,
-                        key=key,
-                        selector=selector,
-                        kind=wanted,
-                        pages=counter.pages,
-                    )
+            wanted = _KINDS[key.partition(".")[0]]
+            if key in matched or kind == wanted:
+                self._count(site, key, selector, wanted, matched=key in matched, most=PAGES[wanted])
+
+    def record_facts(self, site: Site, read: Mapping[str, CustomFact], matched: Container[str]) -> None:
+        """Count a page on which facts of the site's own were looked for. `matched` are the names of those
+        that it shows."""
+        for name, custom in read.items():
+            seconds = SECONDS * FLAG_DAYS if custom.type == "bool" else SECONDS
+            looked_for = custom.selector or custom.json_path or ""
+            found = name in matched
+            key = f"facts.{name}"
+            self._count(site, key, looked_for, "shop", matched=found, most=FACT_PAGES, seconds=seconds)
+
+    def _count(
+        self,
+        site: Site,
+        key: str,
+        selector: str,
+        kind: str,
+        *,
+        matched: bool,
+        most: int,
+        seconds: float = SECONDS,
+    ) -> None:
+        counter, now = self._counter(site, key), self._clock()
+        if matched:
+            counter.since, counter.pages = now, 0
+            return
+        counter.pages += 1
+        if counter.pages >= most and now - counter.since >= seconds:
+            fields = {"selector": selector, "kind": kind, "pages": counter.pages}
+            self._events.notice("selector_unmatched", site=site.name, key=key, **fields)
 
     def forget(self, site: str) -> None:
         """Drop the counts of a site whose settings changed or that was removed."""
@@ -87,6 +116,8 @@ def _selectors(site: Site) -> Iterator[tuple[PageType, str, str]]:
     for name, selector in site.cart.model_dump(exclude_none=True).items():
         if not _CODE.fullmatch(selector):
             yield "cart", f"cart.{name}", selector
+    for name, selector in site.product.model_dump(exclude_none=True).items():
+        yield "product", f"product.{name}", selector
     if site.order is not None:
         for name, selector in site.order.model_dump(include={"id", "total", "currency"}).items():
             if selector != "jsonld" and not _CODE.fullmatch(selector):

@@ -73,6 +73,16 @@ def endpoint_problems(site: Site, path: KeyPath) -> Iterator[Wording]:
         )
 
 
+def fact_problems(site: Site, path: KeyPath) -> Iterator[Wording]:
+    """Where facts that the shop's API tells are asked for."""
+    for name, custom in site.facts.items():
+        if custom.url is not None:
+            address = custom.url.replace("{visitor}", "v").replace("{cookie}", "c")
+            hint = "if that is meant, set allow_private = true for this fact"
+            key = (*path, "facts", name, "url")
+            yield from _address_problems(key, address, plain=False, allowed=custom.allow_private, hint=hint)
+
+
 def _plain_partner(place: KeyPath, partner: Partner, enabled: Sequence[Network]) -> Iterator[Wording]:
     owner = next(
         (n for n in enabled for p in n.landing_params if p.name.lower() == str(partner.param).lower()),

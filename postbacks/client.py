@@ -118,7 +118,7 @@ async def _targets(call: Call) -> Sequence[str | None]:
         return [None]
     host = url.raw_host.decode("ascii")
     if (why := refusal(host)) is not None:
-        raise httpx2.ConnectError(f"{why}; if that is meant, set allow_private = true for this partner")
+        raise httpx2.ConnectError(f"{why}; if that is meant, set allow_private = true")
     if (address := written(host)) is not None:
         return [str(address) if "localhost" not in host else None]
     try:

@@ -98,7 +98,6 @@ def allowed(host: str, found: Sequence[Address]) -> list[Address]:
     if not kept:
         shown = ", ".join(map(str, found[:3])) or "nothing"
         raise ValueError(
-            f"{host} resolves to {shown}, which is not public; "
-            "if that is meant, set allow_private = true for this partner"
+            f"{host} resolves to {shown}, which is not public; if that is meant, set allow_private = true"
         )
     return kept

@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from .memory import with_cart, with_events, with_form, with_product, with_values
+from .memory import with_cart, with_events, with_form, with_page_values, with_product, with_values
 from .visitor import VISIT_GAP, Visitor
 
 
@@ -52,11 +52,15 @@ class ProductShown(Struct, frozen=True):
 
 
 class ValuesShown(Struct, frozen=True):
-    """The page of this mark shows values of the site's own facts."""
+    """The page of this mark shows values of the site's own facts: `values` that count on other pages too,
+    and `only_here` those that count on it alone, of which a page that was opened again may show fewer."""
 
     mark: str
     values: Mapping[str, Any]
+    only_here: Mapping[str, Any]
 
     def apply(self, visitor: Visitor, now: float) -> None:
         """Keep the last of each."""
-        visitor.memory = with_values(visitor.memory, self.mark, self.values, now)
+        if self.values:
+            visitor.memory = with_values(visitor.memory, self.values, now)
+        visitor.memory = with_page_values(visitor.memory, self.mark, self.only_here)

@@ -14,8 +14,8 @@ EVENT_TIMES: Final = 20
 """The newest times of each event that are kept."""
 EVENT_SECONDS: Final = 30 * 86400
 VALUES: Final = 20
-PRODUCTS: Final = 3
-"""The last product pages whose products are kept: of one per tab."""
+TABS: Final = 3
+"""The last pages of which is kept what only they show: of one per tab."""
 
 
 class Keeps(Struct, frozen=True):
@@ -44,7 +44,8 @@ class Memory(Struct, frozen=True, omit_defaults=True):
 
     `events` has by name the newest times, oldest first. `posted` marks the form that was shown again after it
     was sent, and when. `products` are the products of the last product pages, by the pages' marks. `values`
-    are those of the site's own facts that pages showed, by name: each with the time and the page's mark.
+    are those of the site's own facts that pages showed, by name, each with its time; `of_pages` those that
+    count on the page that showed them alone, by the pages' marks.
     """
 
     landing: str = ""
@@ -53,7 +54,8 @@ class Memory(Struct, frozen=True, omit_defaults=True):
     posted: tuple[str, int] = ("", 0)
     cart: CartHistory = CartHistory()
     products: tuple[tuple[str, Mapping[str, Any]], ...] = ()
-    values: Mapping[str, tuple[Any, int, str]] = {}
+    values: Mapping[str, tuple[Any, int]] = {}
+    of_pages: tuple[tuple[str, Mapping[str, Any]], ...] = ()
 
 
 NOTHING = Memory()
@@ -104,13 +106,22 @@ def with_cart(
 def with_product(memory: Memory | None, mark: str, product: Mapping[str, Any]) -> Memory | None:
     """The memory after a page showed a product, or none: then `product` is empty."""
     others = tuple(one for one in (memory or NOTHING).products if one[0] != mark)
-    return kept(memory, products=(*others, (mark, product))[-PRODUCTS:])
+    return kept(memory, products=(*others, (mark, product))[-TABS:])
 
 
-def with_values(memory: Memory | None, mark: str, shown: Mapping[str, Any], now: float) -> Memory | None:
+def with_values(memory: Memory | None, shown: Mapping[str, Any], now: float) -> Memory | None:
     """The memory after a page showed these values."""
     values = dict((memory or NOTHING).values)
     for name, value in shown.items():
         values.pop(name, None)
-        values[name] = (value, int(now), mark)
+        values[name] = (value, int(now))
     return kept(memory, values=dict(list(values.items())[-VALUES:]))
+
+
+def with_page_values(memory: Memory | None, mark: str, shown: Mapping[str, Any]) -> Memory | None:
+    """The memory after the page of this mark showed these values, and no others any more."""
+    known = (memory or NOTHING).of_pages
+    pages = [one for one in known if one[0] != mark]
+    if shown:
+        pages.append((mark, dict(list(shown.items())[-VALUES:])))
+    return kept(memory, of_pages=tuple(pages[-TABS:]))

@@ -91,6 +91,7 @@ def _page() -> tuple[Fact, ...]:
             "last 50 pages.",
             source="visit",
             cost="low",
+            unit="times",
         ),
     )
 
@@ -103,8 +104,15 @@ def _visit() -> tuple[Fact, ...]:
             "int",
             "How many pages the visitor has seen in this visit, this one included.",
             source="visit",
+            unit="pages",
         ),
-        Fact("visit.count", "int", "The number of this visit: 1 for the visitor's first.", source="visit"),
+        Fact(
+            "visit.count",
+            "int",
+            "The number of this visit: 1 for the visitor's first.",
+            source="visit",
+            unit="visits",
+        ),
         Fact("visit.returning", "bool", "Whether the visitor was here before this visit.", source="visit"),
         Fact("visit.landing", "string", "The path of the visit's first page.", unit="path", source="visit"),
         Fact(
@@ -153,6 +161,7 @@ def _visit() -> tuple[Fact, ...]:
                 "int",
                 f"How many pages of the kind `{kind}` the visitor has seen in this visit, among its last 50 "
                 "pages.",
+                unit="pages",
                 source="visit",
                 cost="low",
             )
@@ -276,7 +285,9 @@ def _cart() -> tuple[Fact, ...]:
             source="page",
             cost="page",
         ),
-        Fact("cart.items", "int", "The number of items in the cart.", source="page", cost="page"),
+        Fact(
+            "cart.items", "int", "The number of items in the cart.", source="page", cost="page", unit="items"
+        ),
         Fact(
             "cart.currency",
             "string",
@@ -306,6 +317,7 @@ def _cart() -> tuple[Fact, ...]:
             "How many times a cart that was not empty has changed since the last order.",
             source="page",
             cost="page",
+            unit="times",
         ),
         Fact(
             "cart.emptied",
@@ -313,6 +325,7 @@ def _cart() -> tuple[Fact, ...]:
             "How many times it was emptied since the last order.",
             source="page",
             cost="page",
+            unit="times",
         ),
         Fact(
             "cart.seconds",
@@ -328,6 +341,7 @@ def _cart() -> tuple[Fact, ...]:
             "The number of the page's pattern in `checkout_steps`, from 1; 0 on other pages. A site without "
             "these patterns has one step, the pages of the kind `checkout`.",
             source="request",
+            unit="step",
         ),
         Fact(
             "checkout.furthest",
@@ -335,6 +349,7 @@ def _cart() -> tuple[Fact, ...]:
             "The largest `checkout.step` of this visit, among its last 50 pages.",
             source="visit",
             cost="low",
+            unit="step",
         ),
     )
 
@@ -348,7 +363,7 @@ def _client() -> tuple[Fact, ...]:
             DEVICES,
         ),
         Fact("device.browser", "string", "The browser: `Chrome`, `Firefox`, `Safari`, `Edge`.", cost="low"),
-        Fact("device.browser_version", "int", "Its major version.", cost="low"),
+        Fact("device.browser_version", "int", "Its major version.", cost="low", unit="version"),
         Fact(
             "device.os", "string", "The system: `Windows`, `Mac OS X`, `iOS`, `Android`, `Linux`.", cost="low"
         ),
@@ -363,6 +378,13 @@ def _client() -> tuple[Fact, ...]:
         ),
         Fact("place.region", "string", "The name of its region, by the database.", source="outside"),
         Fact("place.city", "string", "The name of its city, by the database.", source="outside"),
+        Fact(
+            "place.ip",
+            "string",
+            "The visitor's IP address, to leave out your own office: `!starts(place.ip, '203.0.113.')`. "
+            "It is not stored.",
+            unit="IP address",
+        ),
     )
 
 
@@ -404,7 +426,15 @@ _HAPPENED: Final[Mapping[str, str]] = {
 def event_facts(event: str, doc: str) -> tuple[Fact, ...]:
     """The facts about an event, over each window."""
     return tuple(
-        Fact(f"events.{event}{ending}", "int", doc, source="visit", cost="low", variant=bool(ending))
+        Fact(
+            f"events.{event}{ending}",
+            "int",
+            doc,
+            unit="times",
+            source="visit",
+            cost="low",
+            variant=bool(ending),
+        )
         for ending in WINDOWS
     )
 
@@ -467,9 +497,9 @@ def _rest() -> tuple[Fact, ...]:
             'The date, such as "2026-12-24". Dates can be compared with < and >.',
             unit="date",
         ),
-        Fact("clock.day", "int", "The day of the month, 1 to 31.", most=31),
-        Fact("clock.month", "int", "The month, 1 to 12.", most=12),
-        Fact("clock.year", "int", "The year."),
+        Fact("clock.day", "int", "The day of the month, 1 to 31.", most=31, unit="day"),
+        Fact("clock.month", "int", "The month, 1 to 12.", most=12, unit="month"),
+        Fact("clock.year", "int", "The year.", unit="year"),
         Fact(
             "clock.holiday",
             "bool",
@@ -488,6 +518,7 @@ def _rest() -> tuple[Fact, ...]:
             "How many agents have the desk open and take conversations (not those who are [away or at the "
             "end of a shift](desk.md#presence)), or are online in a provider's chat.",
             source="ledger",
+            unit="agents",
         ),
         Fact(
             "agents.load",
@@ -495,13 +526,28 @@ def _rest() -> tuple[Fact, ...]:
             "Active conversations divided by the number that the agents can handle, see "
             "[load](desk.md#load); absent where nobody is there.",
             source="ledger",
+            unit="share",
         ),
-        Fact("agents.free", "int", "How many more conversations the agents can handle.", source="ledger"),
+        Fact(
+            "agents.departments",
+            "string",
+            "The [departments](desk.md#assignment) of those agents: "
+            '`has_word(agents.departments, "billing")`.',
+            source="ledger",
+        ),
+        Fact(
+            "agents.free",
+            "int",
+            "How many more conversations the agents can handle.",
+            source="ledger",
+            unit="conversations",
+        ),
         Fact(
             "agents.queue",
             "int",
             "How many conversations wait for an agent, because nobody has them.",
             source="ledger",
+            unit="conversations",
         ),
         Fact(
             "agents.busy",
@@ -510,21 +556,53 @@ def _rest() -> tuple[Fact, ...]:
             "has not been below `free_below` since, or nobody is there.",
             source="ledger",
         ),
-        Fact("invite.seen", "int", "How many invites the visitor has seen in this visit.", source="visit"),
-        Fact("invite.dismissed", "int", "How many the visitor has dismissed in this visit.", source="visit"),
-        Fact("invite.dismissals", "int", "How many the visitor has dismissed in all visits.", source="visit"),
+        Fact(
+            "invite.seen",
+            "int",
+            "How many invites the visitor has seen in this visit.",
+            source="visit",
+            unit="invites",
+        ),
+        Fact(
+            "invite.dismissed",
+            "int",
+            "How many the visitor has dismissed in this visit.",
+            source="visit",
+            unit="invites",
+        ),
+        Fact(
+            "invite.dismissals",
+            "int",
+            "How many the visitor has dismissed in all visits.",
+            source="visit",
+            unit="invites",
+        ),
         Fact(
             "invite.ignored",
             "int",
             "How many invites of this visit the visitor has left unanswered on all pages that show them ("
             "`pages` of [invites](settings.md#invites)).",
             source="visit",
+            unit="invites",
         ),
-        Fact("invite.ignores", "int", "How many it has left unanswered in all visits.", source="visit"),
+        Fact(
+            "invite.ignores",
+            "int",
+            "How many it has left unanswered in all visits.",
+            source="visit",
+            unit="invites",
+        ),
         Fact(
             "invite.seconds",
             "int",
             "How long ago the visitor saw an invite last.",
+            unit="seconds",
+            source="visit",
+        ),
+        Fact(
+            "invite.dismissed_seconds",
+            "int",
+            "How long ago it dismissed one last.",
             unit="seconds",
             source="visit",
         ),
@@ -534,6 +612,7 @@ def _rest() -> tuple[Fact, ...]:
             "How many conversations the visitor has had, up to 100.",
             source="ledger",
             cost="query",
+            unit="conversations",
         ),
         Fact(
             "chat.seconds",
@@ -545,7 +624,13 @@ def _rest() -> tuple[Fact, ...]:
         Fact("chat.open", "bool", "Whether the visitor has an open conversation.", source="ledger"),
         Fact("chat.talked", "bool", "Whether the visitor has written in a conversation.", source="ledger"),
         Fact("chat.failed", "bool", "Whether a provider's chat did not come in this visit.", source="visit"),
-        Fact("order.placed", "bool", "Whether the visitor has ordered in this visit.", source="visit"),
+        Fact(
+            "order.placed",
+            "bool",
+            "Whether the visitor has ordered in this visit, and that was not cancelled since.",
+            source="ledger",
+            cost="query",
+        ),
         Fact(
             "customer.logged_in",
             "bool",
@@ -566,13 +651,15 @@ def _rest() -> tuple[Fact, ...]:
             "How many orders of the visitor count, up to 100: without those that were cancelled or refunded.",
             source="ledger",
             cost="query",
+            unit="orders",
         ),
         Fact(
             "order.age_days",
             "int",
-            "How long ago the visitor's last order was, in full days.",
+            "How long ago the visitor's last order was, in full days; one that was cancelled is none.",
             unit="days",
-            source="visit",
+            source="ledger",
+            cost="query",
         ),
     )
 

@@ -38,7 +38,12 @@ ALL: Mapping[str, frozenset[str]] = {
 
 # The facts that change with time and that rules can wait for. `touch.age_days` changes too, but no page stays
 # open that long.
-SECONDS = frozenset(f"{group}.seconds" for group in ("visit", "page", "cart", "invite", "chat"))
+SECONDS = frozenset(fact.name for fact in FACTS if fact.unit == "seconds")
+_AGES: Mapping[str, tuple[str, ...]] = {
+    group: names
+    for group in GROUPS
+    if (names := tuple(name.partition(".")[2] for name in sorted(SECONDS) if name.startswith(f"{group}.")))
+}
 CLOCK = frozenset({f"clock.{name}" for name in ("hour", "minute", "weekday", "date", "day", "month", "year")})
 
 Facts = Mapping[str, Mapping[str, Any]]
@@ -107,10 +112,11 @@ def advance(facts: Facts, seconds: int) -> dict[str, Mapping[str, Any]]:
     early.
     """
     later: dict[str, Mapping[str, Any]] = dict(facts)
-    for group in ("visit", "page", "cart", "invite", "chat"):
+    for group, names in _AGES.items():
         known = facts.get(group, {})
-        if isinstance(known.get("seconds"), int | float):
-            later[group] = {**known, "seconds": known["seconds"] + seconds}
+        moved = {name: known[name] + seconds for name in names if isinstance(known.get(name), int | float)}
+        if moved:
+            later[group] = {**known, **moved}
     later["clock"] = _advance_clock(facts.get("clock", {}), seconds)
     return later
 

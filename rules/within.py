@@ -4,7 +4,6 @@ It stands for a comparison of a fact that the visitor's record has: an age in se
 which is counted over some windows. The comparison takes its place when a line is compiled.
 """
 
-import math
 import re
 from typing import Final
 
@@ -29,6 +28,8 @@ def comparison(line: str, node: Node, vocabulary: Vocabulary) -> str:
     if fact is None:
         raise PatternError(f"unknown fact `{name}`", _EXAMPLE)
     seconds = _seconds(line, node.parts[1])
+    if not seconds:
+        raise PatternError("a length of time of 0 has nothing in it", _EXAMPLE)
     if path[0] == "events" and window_of(path[1])[1] is None:
         ending = next((ending for ending, window in WINDOWS.items() if window == seconds), None)
         if ending is None or f"{name}{ending}" not in vocabulary.by_name:
@@ -38,8 +39,10 @@ def comparison(line: str, node: Node, vocabulary: Vocabulary) -> str:
         raise PatternError(f"`{name}` is no age in seconds or days, and no event", _EXAMPLE)
     if fact.unit == "seconds":
         return f"({name} <= {seconds})"
-    # Full days: what was 6.9 days ago was so within the last 7 days, what was 7.1 days ago was not.
-    return f"({name} < {math.ceil(seconds / 86400)})"
+    if seconds % 86400:
+        raise PatternError(f"`{name}` is counted in full days", 'write full days, such as "1d" or "7d"')
+    # What was 6.9 days ago was so within the last 7 days, what was 7.1 days ago was not.
+    return f"({name} < {seconds // 86400})"
 
 
 def expanded(line: str, tree: Node, vocabulary: Vocabulary) -> tuple[str, Node]:

@@ -118,6 +118,7 @@ class AgentLoads:
             queue=active.queue,
             waiting_since=active.waiting_since,
             gate=gate,
+            departments=tuple(sorted({name for one in takes for name in one.departments})),
         )
 
     def is_here(self, site: str, now: float, *, agent: str | None = None, visitor: str | None = None) -> bool:

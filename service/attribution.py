@@ -257,7 +257,7 @@ class Attribution:
         self, site: SiteRuntime, page: ReadPage, safe: Callable[[], None] = lambda: None
     ) -> None:
         """Read the order and cart of a page, and record them. `safe` is called once an order is on disk."""
-        selectors = self._selector_watch.selectors_for(site.settings, page.kind)
+        selectors = self._selector_watch.selectors_for(site.settings, page.kind, product=page.product)
         found = PageRead()
         try:
             found = await self._pages.read(site, page, selectors)
@@ -268,6 +268,9 @@ class Attribution:
             await self._change(site, page.known, [Happened(found.happened)], page.client, "events")
         if found.refused is None:
             self._selector_watch.record(site.settings, page.kind, selectors, found.matched)
+            if page.values and found.order is None:
+                there = {name for name, value in found.values.items() if value is not False}
+                self._selector_watch.record_facts(site.settings, site.page_facts, there)
         if found.order is not None:
             if page.known is not None:
                 # An order proves that the cookie is kept: store the visitor with the cookie's touches.
@@ -290,8 +293,12 @@ class Attribution:
         try:
             if page.known is not None:
                 changes: list[Change] = [] if found.product is None else [ProductShown(mark, found.product)]
-                if found.values:
-                    changes.append(ValuesShown(mark, found.values))
+                if page.values and found.refused is None and found.order is None:
+                    passing = {name for name, custom in site.page_facts.items() if custom.keep == "page"}
+                    lasting = {name: value for name, value in found.values.items() if name not in passing}
+                    if lasting or passing:
+                        here = {name: value for name, value in found.values.items() if name in passing}
+                        changes.append(ValuesShown(mark, lasting, here))
                 if changes:
                     await self._change(site, page.known, changes, page.client, "facts")
         finally:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from ..events.events import Events
 from ..postbacks.call import Call, percent
-from ..postbacks.client import Client, Progress
+from ..postbacks.client import BODY_LIMIT, Client, Progress
 from ..postbacks.verdict import Answered
 from ..referral.calls import Answer, Success
 from ..settings.model import CustomFact
@@ -144,8 +144,10 @@ class FactCalls:
             return None, str(getattr(result, "reason", "no response"))
         if result.status == 404:
             return None, ""  # the shop does not know the visitor
-        if result.status != 200 or not result.complete:
+        if result.status != 200:
             return None, f"the response has the status {result.status}"
+        if not result.complete:
+            return None, f"the response is longer than {BODY_LIMIT // 1024} KB, or ended too early"
         # In a thread: the owner's expression may take longer than the loop may be held up.
         return await asyncio.to_thread(_read, custom, result.body)
 

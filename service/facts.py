@@ -14,6 +14,7 @@ from ..credit.channels import PAID_SEARCH, SEARCH, channel_of
 from ..referral.assistants import assistant_of
 from ..referral.invites import ignored
 from ..referral.memory import NOTHING as NO_MEMORY
+from ..referral.memory import Memory
 from ..referral.search import search_word
 from ..referral.touches import Touch
 from ..referral.visitor import Visitor
@@ -42,7 +43,8 @@ class AgentLoad(Struct, frozen=True):
     """The agents of a site: how many have a desk open and take conversations, and how many a provider's chat
     has online, None if that is not known. `known` is whether it is known at all who is there. `talks` are the
     conversations that take one of their `places`, `queue` those that wait for an agent, the first of them
-    since `waiting_since`. The `gate` is closed while they are busy."""
+    since `waiting_since`. The `gate` is closed while they are busy. `departments` are those of the agents at
+    the desk."""
 
     desk: int = 0
     elsewhere: int | None = None
@@ -52,6 +54,7 @@ class AgentLoad(Struct, frozen=True):
     queue: int = 0
     waiting_since: float | None = None
     gate: Gate = Gate()
+    departments: tuple[str, ...] = ()
 
     @property
     def online(self) -> int:
@@ -106,17 +109,28 @@ Product = Mapping[str, Any]
 """A page's product, see `orders/product.py`."""
 
 
+class Orders(Struct, frozen=True):
+    """The visitor's orders by the ledger: how many count, and when the last one was placed that was not
+    cancelled, 0 if there is none."""
+
+    count: int = 0
+    last_at: float = 0.0
+
+
+NO_ORDERS = Orders()
+
+
 class Found(Struct, frozen=True):
-    """What a decision may have to wait for: the page's product (empty: it shows none), and how many orders
-    and conversations the visitor has had. None where it is not known. `again`: it may be known in a
-    moment. `shown` are the values that pages showed, if they have changed since the visitor's record was
-    read; `values` are those of the shop's API."""
+    """What a decision may have to wait for: the page's product (empty: it shows none), the visitor's orders,
+    and how many conversations it has had. None where it is not known. `again`: it may be known in a
+    moment. `memory` has what pages showed, if that has changed since the visitor's record was read; `values`
+    are those of the shop's API."""
 
     product: Product | None = None
-    orders: int | None = None
+    orders: Orders | None = None
     chats: int | None = None
     again: bool = False
-    shown: Mapping[str, tuple[Any, int, str]] | None = None
+    memory: Memory | None = None
     values: Mapping[str, Any] = {}
 
 
@@ -417,12 +431,11 @@ def _own_value(inputs: _Inputs, name: str, custom: CustomFact) -> Any:
         return sum(fits(*split(page.url)) for page in inputs.trail.pages)
     if not reads_page(custom):
         return of_request(custom, inputs.client.fields)
-    shown = inputs.found.shown
-    if shown is None:
-        shown = (inputs.visitor.memory or NO_MEMORY).values
-    value, at, mark = shown.get(name, (None, 0, ""))
-    if custom.keep == "page" and mark != page_mark(*split(inputs.page.url)):
-        return None
+    memory = inputs.found.memory or inputs.visitor.memory or NO_MEMORY
+    if custom.keep == "page":
+        here = page_mark(*split(inputs.page.url))
+        return next((shown.get(name) for mark, shown in memory.of_pages if mark == here), None)
+    value, at = memory.values.get(name, (None, 0))
     return None if custom.keep == "visit" and at < int(inputs.visitor.visit_at) else value
 
 
@@ -460,6 +473,7 @@ _PLACE: Mapping[str, Callable[[_Inputs], Any]] = {
     ),
     "region": lambda inputs: inputs.site.places.at(inputs.client.address).get("region"),
     "city": lambda inputs: inputs.site.places.at(inputs.client.address).get("city"),
+    "ip": lambda inputs: inputs.client.address,
 }
 
 
@@ -489,6 +503,7 @@ def _agents(inputs: _Inputs) -> dict[str, Any]:
     if load is None or not load.known:
         return facts
     facts |= {"online": load.online, "free": load.free, "queue": load.queue, "busy": load.busy}
+    facts["departments"] = ", ".join(load.departments)
     if load.load is not None:
         facts["load"] = load.load
     return facts
@@ -509,6 +524,8 @@ def _invite(inputs: _Inputs) -> dict[str, Any]:
         facts["ignores"] = sum(counts.values())
     if seen := [one.last_at for one in visitor.offers if one.seen]:
         facts["seconds"] = max(0, int(inputs.now - max(seen)))
+    if put_away := [one.last_at for one in visitor.offers if one.end == "dismissed"]:
+        facts["dismissed_seconds"] = max(0, int(inputs.now - max(put_away)))
     return facts
 
 
@@ -541,12 +558,14 @@ def _talk_began(visitor: Visitor) -> float:
 
 
 def _order(inputs: _Inputs) -> dict[str, Any]:
-    visitor = inputs.visitor
-    facts: dict[str, Any] = {"placed": bool(visitor.ordered_at and visitor.ordered_at >= visitor.visit_at)}
-    if inputs.found.orders is not None:
-        facts["count"] = inputs.found.orders
-    if visitor.ordered_at:
-        facts["age_days"] = max(0, int((inputs.now - visitor.ordered_at) // DAY))
+    visitor, orders = inputs.visitor, inputs.found.orders
+    # Where the ledger does not answer, what was noted at the order has to do.
+    last_at = visitor.ordered_at if orders is None else orders.last_at
+    facts: dict[str, Any] = {"placed": bool(last_at) and last_at >= visitor.visit_at}
+    if orders is not None:
+        facts["count"] = orders.count
+    if last_at:
+        facts["age_days"] = max(0, int((inputs.now - last_at) // DAY))
     return facts
 
 

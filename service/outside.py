@@ -16,13 +16,13 @@ from ..stores.ledger.books import Ledger
 from ..stores.visits import Visits
 from .clock import Clock
 from .fact_calls import FactCalls
-from .facts import NOBODY, Client, Found, Product
+from .facts import NO_ORDERS, NOBODY, Client, Found, Orders, Product
 from .limits import Limits, Rate, network_of
 from .ordering.shopping import page_mark
 from .site import SiteRuntime
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from ..referral.memory import Memory
 
 WAIT_SECONDS: Final = 0.25
 PRODUCTS: Final = 4096
@@ -60,7 +60,7 @@ class Outside:
         self._clock = clock
         self._products: OrderedDict[tuple[str, str], tuple[float, Product]] = OrderedDict()
         self._reading: dict[tuple[str, str], asyncio.Future[None]] = {}
-        self._numbers: OrderedDict[tuple[object, ...], tuple[float, int]] = OrderedDict()
+        self._numbers: OrderedDict[tuple[object, ...], tuple[float, Any]] = OrderedDict()
 
     # -- products
 
@@ -128,7 +128,7 @@ class Outside:
             if product is None:
                 return None
         if wanted.orders:
-            orders = 0 if not visitor.ordered_at else self._number("orders", site.name, visitor)
+            orders = NO_ORDERS if not visitor.ordered_at else self._number("orders", site.name, visitor)
             if orders is None:
                 return None
         if wanted.chats:
@@ -161,20 +161,23 @@ class Outside:
 
     async def _find(self, site: SiteRuntime, visitor: Visitor, url: str, seconds: int) -> Found:
         wanted, product, again = site.waits_for, None, False
-        shown: Mapping[str, tuple[Any, int, str]] | None = None
+        memory: Memory | None = None
         if wanted.values and (reading := self._reading.get((site.name, page_mark(*split(url))))) is not None:
             await asyncio.shield(reading)
             stored = await self._visits.get(site.name, visitor.id)
-            shown = stored.memory.values if stored is not None and stored.memory is not None else None
+            memory = stored.memory if stored is not None else None
         orders = chats = None
         if wanted.product and site.may_show_product(url):
             product = await self._product(site.name, visitor, page_mark(*split(url)))
             again = product is None and seconds < FRESH_SECONDS
         if wanted.orders:
-            orders = 0 if not visitor.ordered_at else self._number("orders", site.name, visitor)
+            orders = NO_ORDERS if not visitor.ordered_at else self._number("orders", site.name, visitor)
             if orders is None:
                 past = await self._ledger.orders.of_visitor(site.name, visitor.id, limit=MOST)
-                orders = sum(order.state in SALES for order in past)
+                orders = Orders(
+                    sum(order.state in SALES for order in past),
+                    max((order.placed_at for order in past if order.state != "cancelled"), default=0.0),
+                )
                 self._remember("orders", site.name, visitor, orders)
         if wanted.chats:
             talked = visitor.talked_at or (visitor.talk is not None and visitor.talk.talked)
@@ -182,7 +185,7 @@ class Outside:
             if chats is None:
                 chats = len(await self._ledger.inbox.of_visitor(site.name, visitor.id, MOST))
                 self._remember("chats", site.name, visitor, chats)
-        return Found(product, orders, chats, again, shown)
+        return Found(product, orders, chats, again, memory)
 
     async def _product(self, site: str, visitor: Visitor, mark: str) -> Product | None:
         product = _own(visitor, mark)
@@ -197,11 +200,11 @@ class Outside:
             product = None if data is None else msgspec.json.decode(data)
         return product
 
-    def _number(self, what: str, site: str, visitor: Visitor) -> int | None:
+    def _number(self, what: str, site: str, visitor: Visitor) -> Any:
         found = self._numbers.get(_state(what, site, visitor))
         return found[1] if found is not None and found[0] > self._clock.monotonic() else None
 
-    def _remember(self, what: str, site: str, visitor: Visitor, number: int) -> None:
+    def _remember(self, what: str, site: str, visitor: Visitor, number: object) -> None:
         self._numbers[_state(what, site, visitor)] = (self._clock.monotonic() + NUMBER_SECONDS, number)
         while len(self._numbers) > NUMBERS:
             self._numbers.popitem(last=False)

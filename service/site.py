@@ -245,9 +245,7 @@ class WaitsFor(NamedTuple):
 
 def waits_for(wanted: Mapping[str, Collection[str]]) -> WaitsFor:
     """What has to be waited for by rules that use these facts."""
-    return WaitsFor(
-        bool(wanted.get("product")), "count" in wanted.get("order", ()), "count" in wanted.get("chat", ())
-    )
+    return WaitsFor(bool(wanted.get("product")), bool(wanted.get("order")), "count" in wanted.get("chat", ()))
 
 
 def keeps_for(wanted: Mapping[str, Collection[str]], score: Score) -> Keeps:

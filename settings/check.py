@@ -76,7 +76,9 @@ def site_problems(draft: Draft, need_upstream: bool) -> Iterator[Wording]:
     yield from page_problems(site, path)
     yield from _score_problems(site, path)
     read = [
-        name for name, fact in site.facts.items() if fact.selector is not None or fact.json_path is not None
+        name
+        for name, fact in site.facts.items()
+        if fact.selector is not None or (fact.json_path is not None and fact.url is None)
     ]
     if len(read) > PAGE_FACTS:
         message = f"{len(read)} facts are read from pages, at most {PAGE_FACTS} are kept of a visitor"

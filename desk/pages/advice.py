@@ -204,7 +204,8 @@ ADVICE: Mapping[str, tuple[str, str]] = {
     ),
     "selector_unmatched": (
         "The selector `{key}` ({selector}) has found nothing on {pages} {kind} pages for a day or longer.",
-        "Look at such a page of your shop, and set the selector. `clew inspect` proposes those of the cart.",
+        "Look at such a page of your shop, and set the selector in the settings. `clew inspect` proposes "
+        "those of the cart. A fact that no page shows is missing: its rules do not act.",
     ),
     "file_unscanned": (
         "Files are refused, because they cannot be checked for viruses: {why}.",

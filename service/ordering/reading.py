@@ -67,7 +67,12 @@ def read_page(
     except PageError as error:
         return PageRead(refused=str(error))
     unreadable: OrderError | None = None
-    matched = frozenset(key for key, selector in selectors.items() if document.text(selector))
+    # A button that says whether a product can be had may be without text.
+    matched = frozenset(
+        key
+        for key, selector in selectors.items()
+        if (document.has if key.startswith("product.") else document.text)(selector)
+    )
     happened = tuple(event for event, selector in page.look_for.items() if document.has(selector))
     if order is not None:
         try:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from msgspec import structs
 
 from ...events.events import Events
-from ...orders.model import OrderSeen
+from ...orders.model import SALES, OrderSeen
 from ...orders.sighting import UNKNOWN, Consented, Sighting
 from ...referral.consent.decision import ASSUMED, ConsentState
 from ...referral.touches import Touch, merge
@@ -22,7 +22,7 @@ from ...stores.ledger.orders import StoredOrder
 from ...stores.visits import Visits
 from ..clock import Clock
 from ..site import SiteRuntime
-from .book import OrderBook, held
+from .book import Entry, OrderBook, held
 from .crediting import SiteCrediting
 from .doubts import Shown, doubts_of
 from .notify import notify
@@ -134,7 +134,7 @@ class Ordering:
             placed = await self._placing.join_near(entry.after.row, terms, now)
             self._notify_placed(placed)
             joined = any(one.changed for one in placed)
-        if entry.added and visitor is not None and entry.after.visitor == visitor:
+        if visitor is not None and entry.after.visitor == visitor and _ends_shopping(entry, shown):
             await self._note_ordered(site, visitor, entry.after.placed_at, shown)
         if entry.before is None and not joined:
             doubt = held(entry.postbacks)
@@ -436,6 +436,20 @@ class Ordering:
             await self._visits.change(site.name, visitor, [Ordered(placed, page)], self._clock.now())
         except Exception as error:
             self._events.failed(error, site=site.name, where="order")
+
+
+def _ends_shopping(entry: Entry, shown: Shown | None) -> bool:
+    """Whether a report tells that the visitor has bought what was in its cart. A later one, such as that the
+    order was shipped or cancelled, says nothing of the cart that the visitor has then."""
+    before, after = entry.before, entry.after
+    if not entry.added or after.state == "cancelled":
+        return False
+    new = before is None or before.visitor != after.visitor
+    return (
+        new
+        or shown is not None
+        or (before is not None and before.state not in SALES and after.state in SALES)
+    )
 
 
 def seen_consent(state: ConsentState) -> Consented:

@@ -67,7 +67,7 @@ _SESSION = Prepared(
 )
 _PRESENT = Prepared(
     select(agents.c.name, agent_roles.c.site, agents.c.seen_at)
-    .add_columns(desk_agents.c.presence, desk_agents.c.capacity)
+    .add_columns(desk_agents.c.presence, desk_agents.c.capacity, desk_agents.c.departments)
     .join(agent_roles, agent_roles.c.agent == agents.c.name)
     .outerjoin(desk_agents, desk_agents.c.agent == agents.c.name)
     .where(
@@ -111,14 +111,15 @@ class Agent:
 
 
 class Present(NamedTuple):
-    """An agent with a desk open, at a site or all (None): when it was seen last, its presence, and its own
-    number of conversations, None for the site's."""
+    """An agent with a desk open, at a site or all (None): when it was seen last, its presence, its own
+    number of conversations, None for the site's, and its departments."""
 
     site: str | None
     seen_at: float
     name: str
     presence: str
     capacity: int | None
+    departments: tuple[str, ...] = ()
 
 
 Notify = Literal["off", "mine", "all"]
@@ -521,7 +522,14 @@ class Agents:
         rows = (await self._db.query(executing(_PRESENT, given))).all()
         everywhere = {row.name for row in rows if row.site == ALL_SITES}
         return [
-            Present(row.site or None, row.seen_at, row.name, row.presence or "available", row.capacity)
+            Present(
+                row.site or None,
+                row.seen_at,
+                row.name,
+                row.presence or "available",
+                row.capacity,
+                tuple(row.departments or ()),
+            )
             for row in rows
             if row.site == ALL_SITES or row.name not in everywhere
         ]

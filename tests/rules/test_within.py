@@ -13,7 +13,7 @@ def holds(line: str, facts: dict[str, dict[str, Any]]) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("window", "expected"), [('"7d"', 7), ('"24h"', 1), ("86400", 1), ('"36h"', 2), ('"90s"', 1)]
+    ("window", "expected"), [('"7d"', 7), ('"1d"', 1), ('"24h"', 1), ("86400", 1), ('"48h"', 2)]
 )
 def test_an_age_in_full_days_is_within_a_window_that_is_longer(window: str, expected: int) -> None:
     line = f"within_last(touch.age_days, {window})"
@@ -48,6 +48,8 @@ def test_an_event_is_asked_for_over_its_window() -> None:
         ("within_last(touch.age_days)", "needs a fact and a length of time"),
         ("within_last(7, '7d')", "needs a fact and a length of time"),
         ("within_last(touch.age_days, '7 days')", "the length of time is"),
+        ("within_last(touch.age_days, '90s')", "counted in full days"),
+        ("within_last(order.age_days, '36h')", "counted in full days"),
         ("within_last(touch.age_days, visit.pages)", "the length of time is"),
         ("within_last(visit.pages, '7d')", "no age in seconds or days"),
         ("within_last(events.search, '2h')", "10m, 1h, 24h and 30d"),

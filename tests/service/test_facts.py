@@ -6,6 +6,7 @@ from urllib.parse import parse_qsl
 
 import pytest
 from clew.injector.linked import Conflicting
+from clew.postbacks.check import fact_problems
 from clew.referral.memory import Keeps
 from clew.referral.networks_file import load
 from clew.rules.facts import ALL, GROUPS
@@ -15,7 +16,7 @@ from clew.service.custom_facts import typed
 from clew.service.facts import _GROUPS
 from clew.service.site import SiteRuntime, WaitsFor
 from clew.service.trails import parameters
-from clew.settings.model import CustomFact, Rule, Settings
+from clew.settings.model import CustomFact, Rule, Settings, Site
 from pydantic import ValidationError
 
 
@@ -97,3 +98,10 @@ def test_a_value_is_of_its_type_or_missing() -> None:
     assert [typed(CustomFact(header="X-A"), value) for value in (None, [1], {}, Conflicting((1, 2)))] == [
         None
     ] * 4
+
+
+def test_a_fact_is_not_asked_for_in_a_private_network() -> None:
+    site = {"name": "shop", "facts": {"points": {"url": "http://169.254.169.254/{visitor}"}}}
+    (problem,) = fact_problems(Site.model_validate(site), ("sites", 0))
+    assert problem.path == ("sites", 0, "facts", "points", "url")
+    assert "is never called" in problem.message

@@ -86,12 +86,18 @@ def events(program: Program, name: str) -> list[dict[str, Any]]:
     return [found for line in list(program.lines) if (found := _event(line)) and found.get("event") == name]
 
 
-def wait_for_event(program: Program, name: str, seconds: float = 60) -> dict[str, Any]:
-    """The first event of that name, now or as soon as it comes; raises NotReadyError."""
+def wait_for_event(
+    program: Program,
+    name: str,
+    seconds: float = 60,
+    where: Callable[[dict[str, Any]], bool] = lambda found: True,
+) -> dict[str, Any]:
+    """The first event of that name, of those that `where` wants, now or as soon as it comes; raises
+    NotReadyError."""
 
     def wanted(line: str) -> bool:
         found = _event(line)
-        return found is not None and found.get("event") == name
+        return found is not None and found.get("event") == name and where(found)
 
     found = _event(program.wait_for_line(wanted, seconds))
     assert found is not None

@@ -4,6 +4,7 @@ import json
 import secrets
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.cookies import SimpleCookie
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -60,7 +61,8 @@ class Shop:
                 for name, value in (*found.headers, ("Content-Length", str(len(data)))):
                     self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(data)
+                with suppress(OSError):  # nobody may want it any more
+                    self.wfile.write(data)
 
             def do_POST(self) -> None:
                 self.do_GET()
@@ -146,6 +148,12 @@ class Shopper:
         """Tell what became of an invite, as the widget does."""
         fields = {"Content-Type": "application/json", "Origin": f"http://{self.host}"}
         content = json.dumps({"kind": kind, "rule": rule}).encode()
+        assert self._send("POST", "/-/clew/events", fields, content=content).status_code == 204
+
+    def hear(self, event: str) -> None:
+        """Tell what the page hears from a provider's chat, as the loader does."""
+        fields = {"Content-Type": "application/json", "Origin": f"http://{self.host}"}
+        content = json.dumps({"kind": "chat", "event": event}).encode()
         assert self._send("POST", "/-/clew/events", fields, content=content).status_code == 204
 
     def say(self, text: str) -> None:

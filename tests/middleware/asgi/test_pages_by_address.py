@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from clew.injector.tag import tag
 from clew.middleware.proxy.mount import ReverseProxy
+from clew.orders import selector_watch
 from clew.settings.model import Settings
 from raw_http import Client, Shop, answering, get, serving
+from structlog.testing import capture_logs
 
 PAGE = b"<!doctype html><html><head></head><body><p id=n>1001</p><p id=t>59.90 EUR</p></body></html>"
 HTML = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n%b" % (len(PAGE), PAGE)
@@ -92,6 +94,26 @@ async def test_order_selectors_that_never_match_are_reported_after_a_day(tmp_pat
                 await asyncio.gather(*service.tasks._work)
         told = {"site": "shop", "event": "selector_unmatched"}
         assert service.registry.get_sample_value("clew_events_total", told) == 1
+
+
+async def test_a_fact_that_no_page_shows_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selector_watch, "FACT_PAGES", 3)
+    site = {
+        "facts": {"shown": {"selector": "#n"}, "stock": {"type": "int", "selector": "#stock"}},
+        "rules": [{"name": "r", "when": ["custom.stock > 1", "has(custom.shown)"], "action": "hide"}],
+    }
+    async with clew_itself(tmp_path, **site) as (client, proxy):
+        service, cookie = proxy.service, b""
+        with capture_logs() as logs:
+            for hours in (0, 1, 2, 3, 4, 25):
+                service.selector_watch._clock = lambda hours=hours: hours * 3600.0
+                fields = (*NAVIGATION, *([b"Cookie: " + cookie] if cookie else []))
+                answer = await client.ask(get(b"/?utm_source=x", *fields))
+                cookie = cookie or dict(answer.headers)[b"set-cookie"].partition(b";")[0]
+                while service.tasks._work:
+                    await asyncio.gather(*service.tasks._work)
+    told = [(one["selector"], one["pages"]) for one in logs if one["event"] == "selector_unmatched"]
+    assert told == [("#stock", 5)]
 
 
 ADMIN = [
