@@ -23,12 +23,14 @@ from .auditing import by, note
 from .check import load_or_exit, print_problems
 from .given import file_body
 from .ledger import DEFAULT_CONFIG, AsJson, Config, fail, moment, with_ledger
+from .rules_report import report_command
 from .terminal import open_console, print_line
 
 app = typer.Typer(
-    help="The rules of a site: look at them, set others, see who set which, and go back.",
+    help="The rules of a site: look at them, set others, go back to earlier ones, and see what they bring.",
     no_args_is_help=True,
 )
+app.command("report")(report_command)
 T = TypeVar("T")
 OfSite = Annotated[str | None, typer.Option("--site", help="The site, if there are several.")]
 File = Annotated[

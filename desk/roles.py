@@ -152,6 +152,8 @@ RULES: Final[Mapping[str, Rule]] = {
     "POST /coupons": Rule("lead", "add single-use codes", audit="coupons.added", kept=("coupon",)),
     "GET /team": Rule("lead", "who is there, and figures of conversations"),
     "GET /team.csv": Rule("lead", "figures of conversations as a file", audit="export.team"),
+    "GET /results": Rule("lead", "what rules bring"),
+    "GET /results/{sheet}.csv": Rule("lead", "a table of what rules bring as a file", audit="export.results"),
     "GET /reports": Rule("lead", "reports without an order"),
     "POST /reports/{id}": Rule(
         "lead", "say to which order a report belongs", audit="report.moved", kept=_MOVE

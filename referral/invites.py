@@ -17,8 +17,12 @@ EXPOSED: Final = 40
 WITHDRAWN: Final = 50
 """Events that a record remembers because they withdraw invites."""
 
-STEPS: Final = ("eligible", "assigned", "rendered", "seen", "dismissed", "accepted")
-"""What happens to a visitor in an experiment, in this order; each counts once."""
+STEPS: Final = ("eligible", "assigned", "rendered", "seen", "dismissed", "accepted", "went_on")
+"""What happens to a visitor in an experiment, in this order; each counts once. It goes on by another page of
+the same visit."""
+_ASSIGNED: Final = 1 << STEPS.index("assigned")
+_LEFT: Final = 1 << len(STEPS)
+_NEXT: Final = 1 << len(STEPS) + 1
 
 
 class Offer(Struct, frozen=True, array_like=True):
@@ -132,6 +136,24 @@ class Withdrawn(Struct, frozen=True):
             found = offer_of(visitor.offers, rule, visitor.visits)
             if found is not None and not found.end:
                 visitor.offers = _with(visitor.offers, replace(found, end="withdrawn"))
+
+
+def moved_on(exposed: Mapping[str, int], *, same_visit: bool) -> Mapping[str, int]:
+    """The record's experiments after another page: those in which the visitor was assigned have one bit more,
+    by which it is known whether it went on in the same visit. See `going_on`."""
+    new = _NEXT if same_visit else _LEFT
+    if all(bits & (_NEXT | _LEFT) or not bits & _ASSIGNED for bits in exposed.values()):
+        return exposed
+    return {
+        key: bits | new if bits & _ASSIGNED and not bits & (_NEXT | _LEFT) else bits
+        for key, bits in exposed.items()
+    }
+
+
+def going_on(exposed: Mapping[str, int]) -> list[str]:
+    """The experiments of which the ledger is yet to be told that the visitor went on."""
+    went_on = 1 << STEPS.index("went_on")
+    return [key for key, bits in exposed.items() if bits & _NEXT and not bits & went_on]
 
 
 class Exposed(Struct, frozen=True):

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from msgspec import Struct, json, to_builtins
 from msgspec.structs import replace
 
-from .invites import Offer
+from .invites import Offer, moved_on
 from .memory import CartHistory, Keeps, Memory, kept
 from .touches import Touch, merge, with_shown
 
@@ -269,7 +269,10 @@ class Viewed(Struct, frozen=True):
             visitor.touches = with_shown(visitor.touches, now)
         if visitor.viewed(self.page.view):
             return
-        if not seen_at or now - seen_at > VISIT_GAP:
+        new_visit = not seen_at or now - seen_at > VISIT_GAP
+        if visitor.exposed:
+            visitor.exposed = moved_on(visitor.exposed, same_visit=not new_visit)
+        if new_visit:
             left_at = seen_at if self.keeps.left_at else 0.0
             visitor.memory = kept(visitor.memory, landing="", left_at=left_at)
             visitor.visits += 1

@@ -40,6 +40,11 @@ class Experiment(Struct, frozen=True):
     arms: tuple[Arm, ...]
     salt: bytes
 
+    @property
+    def key(self) -> str:
+        """Its name in visitors' records."""
+        return f"{self.salt[:4].hex()}{self.version[:6]}"
+
     def arm(self, visitor: str) -> str:
         """The arm of a visitor."""
         place = place_of(self.salt, visitor)

@@ -82,6 +82,8 @@ class Policy:
         self.zone = zone
         self.holdout = holdout_of(site.name, site.invites)
         self.own = {rule.name: _Own(site, rule, zone, hours) for rule in site.rules}
+        every = (self.holdout, *(one.experiment for one in self.own.values() if one.experiment is not None))
+        self.by_key: Mapping[str, Experiment] = {one.key: one for one in every}
         self.pages: Mapping[str, int] = {r.name: r.pages for r in site.rules if r.pages is not None}
 
     def experiment(self, rule: str) -> Experiment | None:

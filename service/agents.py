@@ -14,6 +14,9 @@ from .facts import AgentLoad
 KEPT_SECONDS = 1.0
 """How long the load of a site is taken as it is, if nothing is read meanwhile."""
 
+MOST_SAMPLED = 50
+"""Sites at which an agent of all of them is taken to be, whether anybody writes there or not."""
+
 _FIRST = Gate()
 _Sites = Mapping[str, Site]
 
@@ -138,6 +141,21 @@ class AgentLoads:
         # An agent of all sites counts for each of them.
         seen, since = self._seen or {}, now - ONLINE_SECONDS
         return [one for one in (*seen.get(None, ()), *seen.get(site, ())) if one.seen_at > since]
+
+    def there(self, site: str, now: float) -> list[tuple[str, int]]:
+        """Who takes conversations of a site now, and how many at once."""
+        settings = self._sites().get(site)
+        per_agent = 0 if settings is None else settings.chat.per_agent
+        here = self._here(site, now)
+        return [(one.name, one.capacity or per_agent) for one in here if one.presence == "available"]
+
+    def sites_to_sample(self) -> list[str]:
+        """The sites whose agents are noted each minute: all; of very many those that have a conversation or
+        an agent of their own."""
+        sites = self._sites()
+        if len(sites) <= MOST_SAMPLED:
+            return list(sites)
+        return [name for name in sites if name in self._active or name in (self._seen or {})]
 
     def tell(self, sites: Iterable[str], now: float) -> None:
         """Call `on_change` for those of the sites at which who is there has changed since the last time.

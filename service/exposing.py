@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from ..events.events import Events
-from ..stores.ledger.exposures import Exposure, Exposures
+from ..stores.ledger.exposures import Exposure, Exposures, Situation
 
 WRITE_EVERY: Final = 1.0
 PENDING: Final = 20_000
@@ -24,16 +24,23 @@ class ExposureWriter:
         self._dropped: dict[str, int] = {}
 
     def add(
-        self, site: str, rule: str, edition: str, visitor: str, arm: str, times: Mapping[str, float]
+        self,
+        site: str,
+        rule: str,
+        edition: str,
+        visitor: str,
+        arm: str,
+        times: Mapping[str, float],
+        situation: Situation | None = None,
     ) -> None:
         """A visitor came to some steps of an experiment for the first time, as far as its record knows."""
-        self._keep(Exposure(site, rule, edition, visitor, arm, times))
+        self._keep(Exposure(site, rule, edition, visitor, arm, times, situation))
 
     def _keep(self, row: Exposure) -> None:
         key = (row.site, row.rule, row.edition, row.visitor)
         known = self._waiting.get(key)
         if known is not None:
-            self._waiting[key] = known.plus(row.times)
+            self._waiting[key] = known.plus(row.times, row.situation)
         elif len(self._waiting) < PENDING:
             self._waiting[key] = row
         else:

@@ -8,12 +8,13 @@ from zoneinfo import ZoneInfo
 
 from ..events.events import Events
 from ..referral.cookie import Known
-from ..referral.invites import STEPS, Exposed, Invited, Offered, offer_of
+from ..referral.invites import STEPS, Exposed, Invited, Offered, going_on, offer_of
 from ..referral.visitor import Change, Visitor
 from ..rules.experiments import HELD_OUT, NO_INVITE, Experiment
 from ..rules.policy import Asked, Case, Load, moment
 from ..settings.addresses import split
 from ..settings.model import Rule
+from ..stores.ledger.exposures import Situation
 from .clock import Clock
 from .exposing import ExposureWriter
 from .facts import AgentLoad, PageNow
@@ -27,6 +28,7 @@ MINUTE: Final = 60.0
 OF_CLIENT: Final = 5.0
 """Invites a minute of one client network at least, and a quarter of all: a program that has no cookies is a
 new visitor at each call, and could else take the invites of all others."""
+_WENT_ON: Final = 1 << STEPS.index("went_on")
 
 
 class Inviting:
@@ -84,21 +86,29 @@ class Inviting:
         found: list[Change] = []
         if rule is not None and rule.action == "invite" and not given(visitor, page, rule):
             found.append(Offered(visitor.offers, rule.name, page.view))
-        if new := {key: bits for key, bits in steps.items() if bits & ~visitor.exposed.get(key, 0)}:
+        new = {key: bits for key, bits in steps.items() if bits & ~visitor.exposed.get(key, 0)}
+        for key in going_on(visitor.exposed):
+            new[key] = new.get(key, 0) | _WENT_ON
+        if new:
             found.append(Exposed(new))
         return found
 
     def note(self, site: SiteRuntime, visitor: Visitor, asked: Asked, rule: Rule | None, now: float) -> None:
         """Write down how far the visitor came in experiments; `visitor` is the record before that."""
         held = site.invites.holdout
+        for key in going_on(visitor.exposed):
+            if (experiment := site.invites.by_key.get(key)) is not None:
+                arm, times = experiment.arm(visitor.id), {"went_on": now}
+                self._exposures.add(site.name, experiment.rule, experiment.version, visitor.id, arm, times)
         for experiment, arm, bits in _reached(asked, rule):
-            new = bits & ~visitor.exposed.get(_key(experiment), 0)
+            new = bits & ~visitor.exposed.get(experiment.key, 0)
             if not new:
                 continue
             times = {step: now for place, step in enumerate(STEPS) if new & 1 << place}
             # With this the ledger adds the row, if it is not there or was deleted after its time.
             times["eligible"] = now
-            self._exposures.add(site.name, experiment.rule, experiment.version, visitor.id, arm, times)
+            stood = _situation(visitor, now) if "assigned" in times else None
+            self._exposures.add(site.name, experiment.rule, experiment.version, visitor.id, arm, times, stood)
             if experiment is held and arm == HELD_OUT:
                 self._events.emit("held_out", site=site.name, visitor=visitor.id)
         if asked.throttled:
@@ -127,7 +137,7 @@ class Inviting:
         experiment = site.invites.experiment(rule)
         changes: list[Change] = [Invited(rule, what)]
         if experiment is not None:
-            changes.append(Exposed({_key(experiment): 1 << STEPS.index(what)}))
+            changes.append(Exposed({experiment.key: 1 << STEPS.index(what)}))
         found = await self._visitors.remember(site, known, changes, client)
         if experiment is None or found.forgotten or not offer_of(found.offers, rule, found.visits):
             return
@@ -144,7 +154,7 @@ class Inviting:
 
 def steps_of(asked: Asked, rule: Rule | None) -> dict[str, int]:
     """How far a decision brings the visitor in experiments, as bits of STEPS; `rule` is the one that acts."""
-    return {_key(experiment): bits for experiment, _, bits in _reached(asked, rule)}
+    return {experiment.key: bits for experiment, _, bits in _reached(asked, rule)}
 
 
 def _reached(asked: Asked, rule: Rule | None) -> Iterator[tuple[Experiment, str, int]]:
@@ -157,15 +167,18 @@ def _reached(asked: Asked, rule: Rule | None) -> Iterator[tuple[Experiment, str,
     yield from found.values()
 
 
-def _key(experiment: Experiment) -> str:
-    """The name of an experiment in visitors' records."""
-    return f"{experiment.salt[:4].hex()}{experiment.version[:6]}"
-
-
 def given(visitor: Visitor, page: PageNow, rule: Rule) -> bool:
     """Whether the record has it that this page view shows the invite of this rule."""
     offer = offer_of(visitor.offers, rule.name, visitor.visits)
     return offer is not None and offer.on(page.view)
+
+
+def _situation(visitor: Visitor, now: float) -> Situation:
+    """How the visitor stands."""
+    cart = visitor.cart.get("value"), visitor.cart.get("currency")
+    # Without the one the other says nothing.
+    value, currency = cart if all(cart) else (None, None)
+    return Situation(max(0, round(now - visitor.visit_at)), visitor.visits, value, currency)
 
 
 def _throttles(site: SiteRuntime, rate: float, client: str | None) -> Iterator[tuple[str, Rate]]:

@@ -27,6 +27,7 @@ from ..stores.ledger.addresses import sqlite_path
 from ..stores.ledger.books import Ledger
 from ..stores.ledger.errors import LedgerAwayError, LedgerError
 from ..stores.ledger.probe import Fresh, Probe
+from ..stores.ledger.rule_keeping import usual_window
 from ..stores.ledger.sqlite import SqliteDatabase
 from ..stores.presence import Presence
 from ..stores.readings import Readings
@@ -58,6 +59,7 @@ from .files import Files
 from .forgetting import Forgetter
 from .handing import Handing
 from .inviting import Inviting, RuleEnds
+from .judging import Judge
 from .limits import Limits, Rate
 from .mailing import Mailer
 from .offers import OfferDesk
@@ -72,9 +74,11 @@ from .provider_hooks import ProviderHooks
 from .provider_pages import ProviderPages
 from .provider_polling import ProviderPolling
 from .publishing import Publisher
+from .rule_reports import RuleReports
 from .rule_sets import RuleSets
 from .shared_limits import SharedLimits
 from .sites import Sites, SiteTable
+from .staffing import Staffing
 from .tasks import Tasks
 from .visitors import Visitors
 from .workflow import Workflow
@@ -120,7 +124,8 @@ class Service:
         self.inboxes = Readings[tuple[str, int, str | None], Mapping[str, Any]](INBOX_PAUSE)
         self.tasks = Tasks()
         self.ledger = Ledger(settings.ledger)
-        self.retention = retention.Retention(self.ledger.db)
+        self.retention = retention.Retention(self.ledger.db, self._window_of)
+        self.ledger.forgetting.window_of = self._window_of
         self.visits: Visits = self._visit_store(settings.store)
         self.journal = Journal(journal_path(settings))
         self.worker = self._new_worker(catalogue.networks)
@@ -154,6 +159,10 @@ class Service:
             tokens=Tokens(self.ledger.networks, self.settings.secret.get_secret_value(), self.clock.now),
             ids=self.ledger.networks,
         )
+
+    def _window_of(self, name: str) -> float:
+        site = self._settings_of(name)
+        return usual_window(name) if site is None else site.invites.window_days * 86400.0
 
     def _settings_of(self, name: str) -> Site | None:
         site = self.sites.get(name)
@@ -278,6 +287,9 @@ class Service:
         )
         self.forgetter = Forgetter(self.ledger, self.visits, self.journal.path, self.events, self.clock)
         self.exposures = ExposureWriter(self.ledger.exposures, self.events)
+        self.rule_reports = RuleReports(self.ledger, self.events, self.clock, self.tasks.later)
+        self.judge = Judge(self.ledger, self.sites, self.rule_reports.freeze, self.events, self.clock)
+        self.staffing = Staffing(self.ledger, self.agents, self.sites, self.events, self.clock)
         self.inviting = Inviting(self.limits, self.visitors, self.exposures, self.events, self.clock)
         self.decisions = Decisions(
             self.visits,
@@ -405,6 +417,8 @@ class Service:
                 ("clew-notices", self._keep_notices()),
                 ("clew-exposures", self.exposures.run()),
                 ("clew-rule-ends", RuleEnds(self.sites, self.events, self.clock).run()),
+                ("clew-verdicts", self.judge.run()),
+                ("clew-staffing", self.staffing.run()),
                 ("clew-presence", self.provider_polling.run()),
             ]
         )

@@ -229,6 +229,10 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "The rules in the settings changed, but revision {revision}, which was set by hand, is in force.",
         "To use those of the settings: `clew rules set --settings`.",
     ),
+    "rule_judged": (
+        "There is a verdict: {key}. {why}",
+        "It stands. See “Results”: keep what is good, and replace what is bad.",
+    ),
     "rule_ended": (
         "The rule {key} has ended by itself.",
         "Look at what it came to. Remove it, or set a later `ends`.",

@@ -1,11 +1,12 @@
 """Whom rules invite and how often, and what is tried out with invites: see docs/rules.md."""
 
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from .base import Language, Model
+from .base import Currency, Language, Model
 from .spans import Spans
 
 MOST_INVITES = 30
@@ -58,6 +59,16 @@ class RulePolicy(Model):
     goal: Goal = "sale"
     target: float = Field(0.2, gt=0, lt=1)
     stage: Stage | None = None
+
+
+class Costs(Model):
+    """What conversations cost, for the figures of rules: see docs/rules.md."""
+
+    currency: Currency = "EUR"
+    agent_hour: Decimal = Field(Decimal(0), ge=0, le=100_000)
+    conversation: Decimal = Field(Decimal(0), ge=0, le=100_000)
+    month: Decimal = Field(Decimal(0), ge=0, le=10_000_000)
+    margin: Decimal = Field(Decimal(100), gt=0, le=100)
 
 
 class Invites(Model):

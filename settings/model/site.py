@@ -10,7 +10,7 @@ from .base import Host, Language, Model, OneHost, PageType, TimeZone
 from .chat import Callback, Chat, Hours, Widget
 from .credit import Credit
 from .facts import Calendar, CustomFact, FactName, ProductPage, Score, Signal
-from .invites import Invites
+from .invites import Costs, Invites
 from .offers import Offers
 from .orders import Carry, Cart, Fraud, Hold, Net, Order, Webhook
 from .partners import Partner, PartnerPages
@@ -135,6 +135,7 @@ class Site(Model):
     partners: list[Partner] = []
     rules: list[Rule] = []
     invites: Invites = Invites()
+    costs: Costs = Costs()
     order: Order | None = None
     hold: Hold = Hold()
     fraud: Fraud = Fraud()

@@ -14,6 +14,7 @@ from .customers import Customers
 from .database import Database
 from .deliveries import Deliveries
 from .desk_agents import DeskAgents
+from .desk_days import DeskDays
 from .desk_links import DeskLinks
 from .desk_log import DeskLog
 from .endpoints import Endpoints
@@ -40,6 +41,8 @@ from .partner_book import PartnerBook
 from .partner_clicks import PartnerClicks
 from .payouts import Payouts
 from .provider_talks import ProviderTalks
+from .rule_figures import RuleFigures
+from .rule_looks import RuleLooks
 from .rule_revisions import RuleRevisions
 from .search import Search
 from .second_factor import SecondFactors
@@ -74,6 +77,9 @@ class Ledger:
         self.mails = Mails(self.db)
         self.callbacks = Callbacks(self.db)
         self.exposures = Exposures(self.db)
+        self.rule_figures = RuleFigures(self.db)
+        self.rule_looks = RuleLooks(self.db)
+        self.desk_days = DeskDays(self.db)
         self.provider_talks = ProviderTalks(self.db)
         self.customers = Customers(self.db)
         self.lost = Lost(self.db)

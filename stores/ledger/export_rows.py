@@ -441,13 +441,15 @@ def _exposures(place: Place) -> Select[Any]:
 
 
 async def _exposure_lines(_connection: Connection, rows: Sequence[Row[Any]]) -> Lines:
-    times = ("eligible", "assigned", "rendered", "seen", "dismissed", "accepted", "changed")
+    times = ("eligible", "assigned", "rendered", "seen", "dismissed", "accepted", "went_on", "changed")
+    stood = ("seconds", "visit", "cart", "cart_currency")
     return [
         [
             {
                 "exposure": row.place,
                 **{name: getattr(row, name) for name in ("site", "rule", "edition", "arm", "visitor")},
                 **{f"{name}_at": timestamp(getattr(row, f"{name}_at")) for name in times},
+                **{name: getattr(row, name) for name in stood},
             }
         ]
         for row in rows

@@ -54,7 +54,8 @@ COLUMNS: Final[Mapping[str, Sequence[str]]] = {
     ),
     "exposures": (
         *("exposure", "site", "rule", "edition", "arm", "visitor", "eligible_at", "assigned_at"),
-        *("rendered_at", "seen_at", "dismissed_at", "accepted_at", "changed_at"),
+        *("rendered_at", "seen_at", "dismissed_at", "accepted_at", "went_on_at", "changed_at"),
+        *("seconds", "visit", "cart", "cart_currency"),
     ),
     "conversations": (
         *("message", "conversation", "site", "visitor", "language", "author", "agent", "text", "kind"),

@@ -5,12 +5,13 @@ learned of them later counts too.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Select, Subquery, and_, case, func, literal_column, or_, select, text
 
 from ...orders.model import SALES
+from .amounts import is_made_up
 from .connection import Connection
 from .database import Database
 from .schema import conversations, exposures, orders
@@ -18,15 +19,21 @@ from .schema import conversations, exposures, orders
 BATCH: Final = 200
 """Rows of a statement."""
 
-TIMES: Final = ("eligible_at", "assigned_at", "rendered_at", "seen_at", "dismissed_at", "accepted_at")
+TIMES: Final = (
+    *("eligible_at", "assigned_at", "rendered_at", "seen_at", "dismissed_at", "accepted_at", "went_on_at"),
+)
+SITUATION: Final = ("seconds", "visit", "cart", "cart_currency")
+"""What is kept of the moment at which a visitor was assigned."""
 
 _E, _C, _O = exposures.c, conversations.c, orders.c
 _ONE: ColumnElement[int] = literal_column("1")
 _NONE: ColumnElement[int] = literal_column("0")
 _KEY: Final = ("site", "rule", "edition", "visitor")
-_COLUMNS: Final = (*_KEY, "arm", *TIMES, "changed_at")
+_COLUMNS: Final = (*_KEY, "arm", *TIMES, *SITUATION, "changed_at")
 # The first time of each step counts, whoever tells it first, and a row without news is left alone.
-_FIRST = ", ".join(f"{name} = coalesce(exposures.{name}, excluded.{name})" for name in TIMES[1:])
+_FIRST = ", ".join(
+    f"{name} = coalesce(exposures.{name}, excluded.{name})" for name in (*TIMES[1:], *SITUATION)
+)
 _NEWS = " OR ".join(f"(exposures.{name} IS NULL AND excluded.{name} IS NOT NULL)" for name in TIMES[1:])
 _ADD = text(
     # Of constants alone; in this both databases have the same words, for which SQLAlchemy has none.
@@ -44,9 +51,21 @@ _GO_ON = text(
 
 
 @dataclass(frozen=True, slots=True)
+class Situation:
+    """How a visitor stood when it was assigned: `seconds` on the site, in which `visit` (1 for its first),
+    and the value of its cart (decimal text) in a currency, None where no cart is known."""
+
+    seconds: int
+    visit: int
+    cart: str | None = None
+    cart_currency: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Exposure:
     """A visitor in an experiment: `rule` is empty for the hold-out, `edition` the version of what is
-    compared. `times` has unix seconds by step, of `referral.invites.STEPS`."""
+    compared. `times` has unix seconds by step, of `referral.invites.STEPS`; `situation` is known where it was
+    assigned."""
 
     site: str
     rule: str
@@ -54,10 +73,12 @@ class Exposure:
     visitor: str
     arm: str
     times: Mapping[str, float]
+    situation: Situation | None = None
 
-    def plus(self, times: Mapping[str, float]) -> "Exposure":
+    def plus(self, times: Mapping[str, float], situation: Situation | None = None) -> "Exposure":
         """With further steps; the first time of each counts."""
-        return Exposure(self.site, self.rule, self.edition, self.visitor, self.arm, {**times, **self.times})
+        found = {**times, **self.times}
+        return replace(self, times=found, situation=self.situation or situation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +89,8 @@ class ArmCounts:
     `conversations` are those who talked after the invite (in the hold-out and its opposite: in any way).
     `post_purchase` talked after they had bought, and are in no other count of conversations. `matured` are
     those assigned longer ago than the window, `matured_orders` what they ordered; the same of conversations,
-    where the window begins with the conversation.
+    where the window begins with the conversation. `went_on` are those assigned who looked at another page in
+    the same visit.
     """
 
     rule: str
@@ -81,6 +103,7 @@ class ArmCounts:
     seen: int
     dismissed: int
     accepted: int
+    went_on: int
     conversations: int
     post_purchase: int
     orders: int
@@ -111,7 +134,7 @@ class Exposures:
     ) -> Sequence[ArmCounts]:
         """The counts of each arm, of one rule (empty for the hold-out) or of all; orders within `window`
         seconds. By rule, the versions in the order in which they began, and arm."""
-        judged = _judged(_units(site, window, rule), window)
+        judged = judged_units(_units(site, window, rule), window)
         grouped = (judged.c.rule, judged.c.edition, judged.c.arm)
         query = select(*grouped, *_counted(judged, now, window)).group_by(*grouped)
         async with self._db.read() as connection:
@@ -136,63 +159,75 @@ def _adding(values: list[dict[str, Any]]) -> Any:
 def _values(one: Exposure) -> dict[str, Any]:
     times = {f"{step}_at": at for step, at in one.times.items()}
     key = {"site": one.site, "rule": one.rule, "edition": one.edition, "visitor": one.visitor, "arm": one.arm}
-    return {**dict.fromkeys(TIMES), **key, **times, "changed_at": max(one.times.values())}
+    stood = dict.fromkeys(SITUATION) if one.situation is None else asdict(one.situation)
+    return {**dict.fromkeys(TIMES), **key, **times, **stood, "changed_at": max(one.times.values())}
 
 
 def _units(site: str, window: float, rule: str | None) -> Subquery:
-    """The rows with the first conversation that came of each, and the first order after its assignment."""
+    return units(window, _E.site == site, *([] if rule is None else [_E.rule == rule]))
+
+
+def units(window: float, *which: ColumnElement[bool]) -> Subquery:
+    """The rows of exposures for which all of this holds, with the first conversation that came of each, and
+    the first order after its assignment."""
     talk = select(func.min(_C.started_at)).where(
         _C.site == _E.site,
         _C.visitor == _E.visitor,
         or_(_E.rule == "", _C.rule == _E.rule),
         _C.started_at >= _E.assigned_at,
     )
-    order = _orders(_E.site, _E.visitor, _E.assigned_at, _E.assigned_at + window)
-    own = [_E.site == site] + ([] if rule is None else [_E.rule == rule])
-    columns = (_E.site, _E.rule, _E.edition, _E.arm, _E.visitor, *(_E[name] for name in TIMES))
+    order = first_order(_E.site, _E.visitor, _E.assigned_at, _E.assigned_at + window)
+    columns = (*(_E[name] for name in ("id", *_KEY, "arm", *TIMES, *SITUATION)),)
     talked = talk.correlate(exposures).scalar_subquery().label("talk_at")
     ordered = order.correlate(exposures).scalar_subquery().label("order_at")
-    return select(*columns, talked, ordered).where(*own).subquery("units")
+    return select(*columns, talked, ordered).where(*which).subquery("units")
 
 
-def _orders(site: Any, visitor: Any, since: Any, until: Any) -> Select[Any]:
+def first_order(site: Any, visitor: Any, since: Any, until: Any) -> Select[Any]:
     """When the first order of a visitor was placed that is a sale as far as is known."""
     return select(func.min(_O.placed_at)).where(
         *(_O.site == site, _O.visitor == visitor, _O.state.in_(sorted(SALES)), _O.merged_into.is_(None)),
-        *(_O.placed_at >= since, _O.placed_at < until),
+        *(_O.placed_at >= since, _O.placed_at < until, ~is_made_up()),
     )
 
 
-def _judged(units: Subquery, window: float) -> Subquery:
-    """The units with the first order that came after the conversation, and the last sale before it."""
+def judged_units(units: Subquery, window: float) -> Subquery:
+    """The units with the first order that came after the conversation, and the first sale of those before
+    it."""
     own = units.c
-    after = _orders(own.site, own.visitor, own.talk_at, own.talk_at + window)
-    before = _orders(own.site, own.visitor, own.talk_at - window, own.talk_at)
+    after = first_order(own.site, own.visitor, own.talk_at, own.talk_at + window)
+    before = first_order(own.site, own.visitor, own.talk_at - window, own.talk_at)
+    # Most talk to nobody, and are not looked up then.
     return select(
         *own,
-        after.correlate(units).scalar_subquery().label("talk_order_at"),
-        before.correlate(units).scalar_subquery().label("bought_at"),
+        case((own.talk_at.is_not(None), after.correlate(units).scalar_subquery())).label("talk_order_at"),
+        case((own.talk_at.is_not(None), before.correlate(units).scalar_subquery())).label("bought_at"),
     ).subquery("judged")
 
 
 def _counted(judged: Subquery, now: float, window: float) -> list[Any]:
     """The columns of ArmCounts behind its key."""
     own = judged.c
+    return [*counts(judged, now, window), func.min(own.eligible_at), func.max(own.eligible_at)]
+
+
+def counts(judged: Subquery, now: float, window: float) -> list[ColumnElement[int]]:
+    """What units come to, each with the name that it has in ArmCounts."""
+    own = judged.c
     talked = and_(own.talk_at.is_not(None), own.bought_at.is_(None))
     matured, matured_talk = own.assigned_at <= now - window, and_(talked, own.talk_at <= now - window)
-    return [
-        *(_sum(own[name].is_not(None)) for name in TIMES),
-        _sum(talked),
-        _sum(own.bought_at.is_not(None)),
-        _sum(own.order_at.is_not(None)),
-        _sum(and_(talked, own.talk_order_at.is_not(None))),
-        _sum(matured),
-        _sum(and_(matured, own.order_at.is_not(None))),
-        _sum(matured_talk),
-        _sum(and_(matured_talk, own.talk_order_at.is_not(None))),
-        func.min(own.eligible_at),
-        func.max(own.eligible_at),
-    ]
+    found: dict[str, ColumnElement[bool]] = {
+        **{name.removesuffix("_at"): own[name].is_not(None) for name in TIMES},
+        "conversations": talked,
+        "post_purchase": own.bought_at.is_not(None),
+        "orders": own.order_at.is_not(None),
+        "conversation_orders": and_(talked, own.talk_order_at.is_not(None)),
+        "matured": matured,
+        "matured_orders": and_(matured, own.order_at.is_not(None)),
+        "matured_conversations": matured_talk,
+        "matured_conversation_orders": and_(matured_talk, own.talk_order_at.is_not(None)),
+    }
+    return [_sum(which).label(name) for name, which in found.items()]
 
 
 def _sum(which: ColumnElement[bool]) -> ColumnElement[int]:

@@ -24,6 +24,15 @@ from .files import delete_files
 from .forgotten import mark
 from .mails import forget_mails
 from .planned import lock_order
+from .rule_keeping import (
+    ByDay,
+    WindowOf,
+    counted,
+    keep_exposed,
+    keep_lost,
+    keep_talked,
+    usual_window,
+)
 from .schema import attempts as attempts_table
 from .schema import callbacks as callbacks_table
 from .schema import conversation_tags, provider_states
@@ -98,8 +107,9 @@ class Forgot:
 class Forgetting:
     """Forgets people, in the ledger."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, window_of: WindowOf = usual_window) -> None:
         self._db = db
+        self.window_of = window_of
 
     async def person(self, site: str, *, visitor: str | None = None, email: str | None = None) -> Person:
         """Who is meant: with an e-mail hash, the visitors whose orders have it; with the visitors, the
@@ -134,7 +144,7 @@ class Forgetting:
 
     async def forget(self, person: Person, now: float, *, dry: bool = False) -> Forgot:
         """Take them out of all tables; with `dry` only count. See `mark`, which comes first."""
-        done, found = _Done(dry, now), Forgot()
+        done, found = _Done(dry, now, self.window_of), Forgot()
         for _ in range(PASSES):
             one = await self._pass(person, done)
             found = found.plus(one)
@@ -146,14 +156,21 @@ class Forgetting:
         """Go through all tables once. Who moved a report meanwhile may have written of the person again."""
         found, through = Forgot(), partial(self._through, person, done)
         for one in person.visitors:
-            found = found.plus(await through(_sightings, _S.site == person.site, _S.visitor == one))
-            found = found.plus(await through(_orders, _O.site == person.site, _O.visitor == one))
-            found = found.plus(await through(_decisions, _O.site == person.site, _D.visitor == one))
+            # Before the orders, as long as it is known whose these are: they count for figures.
             found = found.plus(await self._work(partial(_exposures, person, one, done), done))
             if not person.withdrawn:
                 found = found.plus(await self._talks(person.site, one, done))
+            before = await self._counted(person, one, done)
+            found = found.plus(await through(_sightings, _S.site == person.site, _S.visitor == one))
+            found = found.plus(await through(_orders, _O.site == person.site, _O.visitor == one))
+            found = found.plus(await through(_decisions, _O.site == person.site, _D.visitor == one))
+            if not person.withdrawn:
                 found = found.plus(await self._work(partial(_offers, person, one, done), done))
                 found = found.plus(await self._work(partial(_callbacks, person, one, done), done))
+            if before:
+                after = await self._counted(person, one, done)
+                lost = partial(keep_lost, site=person.site, before=before, after=after)
+                await self._work(lost, done)
         for one in person.emails:
             of_email = (_S.site == person.site, _S.email_hash == one)
             if not person.withdrawn:
@@ -169,17 +186,23 @@ class Forgetting:
         found = found.plus(await self._work(lambda tx: _unread(tx, person, done), done))
         return found.plus(await self._work(lambda tx: _notices(tx, person, done), done))
 
+    async def _counted(self, person: Person, visitor: str, done: "_Done") -> ByDay:
+        """What the conversations count for that stay."""
+        if done.dry or not person.withdrawn:
+            return {}
+        return await self._db.query(lambda at: counted(at, person.site, visitor, done.window_of))
+
     async def forget_talks(self, site: str, visitor: str, now: float) -> Forgot:
         """Delete the visitor's conversations with all that was written in them, links of agents too, and
         nothing else of it."""
-        person, done = Person(site, (visitor,)), _Done(False, now)
+        person, done = Person(site, (visitor,)), _Done(False, now, self.window_of)
         found = await self._talks(site, visitor, done)
         return found.plus(await self._work(partial(_offers, person, visitor, done), done))
 
     async def settle(self, now: float) -> Forgot:
         """Take out the click ids of forgotten visitors that were kept to be reported, where
         that is done, or 30 days are over."""
-        return await self._through(None, _Done(False, now), _due, _H.forget_by.is_not(None))
+        return await self._through(None, _Done(False, now, self.window_of), _due, _H.forget_by.is_not(None))
 
     async def _through(
         self, person: Person | None, done: "_Done", step: "_Step", *which: ColumnElement[bool]
@@ -221,10 +244,11 @@ class _Step(Protocol):
 
 @dataclass(slots=True)
 class _Done:
-    """Whether something is done or only counted, and when."""
+    """Whether something is done or only counted, and when; how long orders count at a site."""
 
     dry: bool
     now: float
+    window_of: WindowOf
 
 
 async def _at(
@@ -459,6 +483,7 @@ async def _talk(tx: Connection, talk: str, done: _Done) -> Forgot:
         # Locked before its mails, as by who answers in it.
         await tx.execute(select(talks.c.id).where(talks.c.id == talk).with_for_update())
         await forget_mails(tx, talk)
+        await keep_talked(tx, talk, done.window_of)
         await tx.execute(delete(talks).where(talks.c.id == talk))
     return found
 
@@ -476,11 +501,12 @@ async def _callbacks(person: Person, visitor: str, done: _Done, tx: Connection) 
 
 
 async def _exposures(person: Person, visitor: str, done: _Done, tx: Connection) -> Forgot:
-    """Delete in which experiments the person was."""
+    """Delete in which experiments the person was; it is counted on."""
     own = exposures_table.c
     which = (own.site == person.site, own.visitor == visitor)
     ids = [row.id for row in await tx.execute(select(own.id).where(*which))]
     if ids and not done.dry:
+        await keep_exposed(tx, ids, done.now, done.window_of)
         await tx.execute(delete(exposures_table).where(own.id.in_(ids)))
     return Forgot({("exposures", one) for one in ids})
 

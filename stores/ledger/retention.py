@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
-from sqlalchemy import Select, delete, func, insert, select, update
+from sqlalchemy import Select, delete, func, select, update
 
 from .blocks import delete_ended
 from .connection import Connection
@@ -17,6 +17,7 @@ from .database import Database
 from .errors import LedgerConflictError
 from .files import delete_files
 from .mails import forget_mails
+from .rule_keeping import WindowOf, keep_exposed, usual_window
 from .schema import (
     agent_sessions,
     attempts,
@@ -37,8 +38,8 @@ from .schema import (
     postbacks,
     provider_states,
     sightings,
-    turns,
 )
+from .turns import take_turn
 
 STEP_ROWS: Final = 100
 """Rows of a transaction."""
@@ -53,14 +54,14 @@ TURN_SECONDS = 60.0
 PAUSE = 0.05
 DAY = 86400.0
 _TURN = "retention"
-_T = turns.c
 
 
 class Retention:
     """Deletes what is older than its time."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, window_of: WindowOf = usual_window) -> None:
         self._db = db
+        self._window_of = window_of
         self._holder = secrets.token_hex(8)
 
     async def apply(self, days: Mapping[str, int], now: float, pause: float = PAUSE) -> Mapping[str, int]:
@@ -86,6 +87,8 @@ class Retention:
         async def work(tx: Connection) -> int | None:
             if not await self._take(tx, now, now + TURN_SECONDS):
                 return None
+            if kind == "exposures":
+                return await _exposures(tx, before, now, self._window_of)
             return await KINDS[kind](tx, before)
 
         try:
@@ -95,16 +98,7 @@ class Retention:
             return None
 
     async def _take(self, tx: Connection, now: float, until: float) -> bool:
-        row = (await tx.execute(select(turns).where(_T.name == _TURN))).first()
-        if row is None:
-            await tx.execute(insert(turns).values(name=_TURN, holder=self._holder, until=until))
-            return True
-        # One that reaches further than any can was taken before the clock was set back.
-        if row.holder != self._holder and now < row.until <= now + 2 * EVERY:
-            return False
-        same = update(turns).where(_T.name == _TURN, _T.holder == row.holder, _T.until == row.until)
-        done = await tx.execute(same.values(holder=self._holder, until=until))
-        return bool(done.rowcount)
+        return await take_turn(tx, _TURN, self._holder, now, until, 2 * EVERY)
 
 
 async def _ids(tx: Connection, query: Select[Any]) -> list[Any]:
@@ -185,8 +179,9 @@ async def _offers(tx: Connection, before: float) -> int:
     return len(ids)
 
 
-async def _exposures(tx: Connection, before: float) -> int:
+async def _exposures(tx: Connection, before: float, now: float, window_of: WindowOf) -> int:
     ids = await _ids(tx, select(exposures.c.id).where(exposures.c.changed_at < before))
+    await keep_exposed(tx, ids, now, window_of)
     await tx.execute(delete(exposures).where(exposures.c.id.in_(ids)))
     return len(ids)
 
@@ -228,7 +223,6 @@ KINDS: Final[Mapping[str, Callable[[Connection, float], Awaitable[int]]]] = {
     "webhooks": _webhooks,
     "attempts": _attempts,
     "conversations": _conversations,
-    "exposures": _exposures,
     "notices": _notices,
     "sessions": _sessions,
     "audit": _audit,

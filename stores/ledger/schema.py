@@ -413,6 +413,7 @@ network_paces = Table(
 )
 
 _QUEUE = text("waiting_since IS NOT NULL AND agent IS NULL")
+_OF_RULE = text("rule IS NOT NULL")
 
 conversations = Table(
     "conversations",
@@ -449,11 +450,21 @@ conversations = Table(
     Column("answered_at", Float),
     Column("answered_by", text_of(64)),
     Column("said_at", Float),
+    # Of the exposure that led to it, where that is deleted: the text, and the cart at the invite.
+    Column("arm", text_of(32)),
+    Column("cart", text_of(40)),
+    Column("cart_currency", text_of(3)),
     # A browser tells the id: nobody may take one that is another visitor's.
     UniqueConstraint("site", "provider", "external", "visitor"),
     # The newest of a visitor, without a walk through all that began since.
     Index("ix_conversations_visitor", "site", "visitor", "started_at"),
     Index("ix_conversations_started", "site", "started_at"),
+    Index(
+        "ix_conversations_rule",
+        *("site", "rule", "started_at"),
+        sqlite_where=_OF_RULE,
+        postgresql_where=_OF_RULE,
+    ),
     Index("ix_conversations_updated", "site", "state", "updated_at", "provider"),
     Index("ix_conversations_waiting", "site", "state", "waiting_since", "updated_at"),
     Index("ix_conversations_agent", "agent", "state", "updated_at"),
@@ -697,13 +708,70 @@ exposures = Table(
     Column("seen_at", Float),
     Column("dismissed_at", Float),
     Column("accepted_at", Float),
+    Column("went_on_at", Float),  # the next page of the same visit
+    # Of the moment at which it was assigned: seconds on the site, the number of the visit, the cart's value.
+    Column("seconds", Integer),
+    Column("visit", Integer),
+    Column("cart", text_of(40)),
+    Column("cart_currency", text_of(3)),
     Column("changed_at", Float, nullable=False),
     Column("version", Integer, nullable=False),
     Column("written", BigInteger, nullable=False, server_default="0"),  # see `changes.py`
     UniqueConstraint("site", "rule", "edition", "visitor"),
     Index("ix_exposures_visitor", "site", "visitor"),
+    Index("ix_exposures_eligible", "site", "eligible_at"),
+    Index("ix_exposures_assigned", "site", "rule", "edition", "assigned_at", "id"),
+    Index("ix_exposures_seen", "site", "rule", "edition", "seen_at", "id"),
     Index("ix_exposures_changed", "changed_at"),
     Index("ix_exposures_written", "written", "id"),
+)
+
+# What rules were judged by: a look at fixed counts stays as it was taken; see rule_looks.py.
+rule_looks = Table(
+    "rule_looks",
+    metadata,
+    Column("site", text_of(64), primary_key=True),
+    Column("kind", text_of(6), primary_key=True),  # rule, text or lift
+    Column("rule", text_of(64), primary_key=True),  # empty: the hold-out of all rules
+    Column("edition", text_of(16), primary_key=True),
+    Column("look", Integer, primary_key=True),  # from 1; 0 holds what was planned
+    Column("at", Float, nullable=False),
+    Column("until", Float, nullable=False),  # when the last unit that counts began
+    Column("counts", JSON, nullable=False),  # by arm, successes and units
+    Column("words", JSON, nullable=False),  # by arm, what was said
+)
+
+# The figures of a rule that has ended, as they were then.
+rule_ends = Table(
+    "rule_ends",
+    metadata,
+    Column("site", text_of(64), primary_key=True),
+    Column("rule", text_of(64), primary_key=True),
+    Column("edition", text_of(16), primary_key=True),
+    Column("at", Float, nullable=False),
+    Column("report", JSON, nullable=False),
+)
+
+# What exposures and conversations came to that are not there any more; see rule_sums.py. No visitor.
+rule_sums = Table(
+    "rule_sums",
+    metadata,
+    Column("site", text_of(64), primary_key=True),
+    Column("day", text_of(10), primary_key=True),  # 2026-11-27, UTC
+    Column("kind", text_of(8), primary_key=True),  # exposure or talk
+    Column("key", text_of(300), primary_key=True),  # what they are summed by, as a JSON list
+    Column("sums", JSON, nullable=False),
+)
+
+# How long each agent was there for conversations, by day: sums.
+desk_days = Table(
+    "desk_days",
+    metadata,
+    Column("site", text_of(64), primary_key=True),
+    Column("agent", text_of(64), primary_key=True),
+    Column("day", text_of(10), primary_key=True),  # 2026-11-27, in the site's time zone
+    Column("seconds", Float, nullable=False),
+    Column("places", Float, nullable=False),  # the same times the conversations that it takes at once
 )
 
 # Whether the agents of a site are busy: of those whose agents ever were.

@@ -37,7 +37,7 @@ def allowed(room: str, knows: str) -> set[str]:
     if knows.startswith("all above"):
         return set(above)
     if knows == "the models above":
-        return {"chat", "credit", "orders", "payouts", "postbacks", "referral"}
+        return {"chat", "credit", "orders", "payouts", "postbacks", "referral", "rules"}
     return set(re.findall(r"\w+", knows)) & set(above)
 
 

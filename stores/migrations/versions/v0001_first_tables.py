@@ -15,6 +15,7 @@ def upgrade() -> None:
     _mails()
     _callbacks()
     _exposures()
+    _rule_reports()
     _provider_states()
     _canned()
     _tags()
@@ -67,6 +68,9 @@ def _conversations() -> None:
         sa.Column("answered_at", sa.Float(), nullable=True),
         sa.Column("answered_by", text_of(64), nullable=True),
         sa.Column("said_at", sa.Float(), nullable=True),
+        sa.Column("arm", text_of(32), nullable=True),
+        sa.Column("cart", text_of(40), nullable=True),
+        sa.Column("cart_currency", text_of(3), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_conversations")),
         sa.UniqueConstraint("site", "provider", "external", "visitor", name=op.f("uq_conversations_site")),
     )
@@ -94,6 +98,15 @@ def _conversations() -> None:
     op.create_index("ix_conversations_started", "conversations", ["site", "started_at"], unique=False)
     op.create_index(
         "ix_conversations_visitor", "conversations", ["site", "visitor", "started_at"], unique=False
+    )
+    of_rule = sa.text("rule IS NOT NULL")
+    op.create_index(
+        "ix_conversations_rule",
+        "conversations",
+        ["site", "rule", "started_at"],
+        unique=False,
+        sqlite_where=of_rule,
+        postgresql_where=of_rule,
     )
     op.create_index("ix_conversations_agent", "conversations", ["agent", "state", "updated_at"], unique=False)
     op.create_index(
@@ -199,7 +212,7 @@ def _mails() -> None:
 
 def _exposures() -> None:
     """Visitors in experiments with rules' invites."""
-    steps = ("assigned_at", "rendered_at", "seen_at", "dismissed_at", "accepted_at")
+    steps = ("assigned_at", "rendered_at", "seen_at", "dismissed_at", "accepted_at", "went_on_at")
     op.create_table(
         "exposures",
         sa.Column("id", row_number(), nullable=False),
@@ -210,6 +223,10 @@ def _exposures() -> None:
         sa.Column("arm", text_of(32), nullable=False),
         sa.Column("eligible_at", sa.Float(), nullable=False),
         *(sa.Column(name, sa.Float(), nullable=True) for name in steps),
+        sa.Column("seconds", sa.Integer(), nullable=True),
+        sa.Column("visit", sa.Integer(), nullable=True),
+        sa.Column("cart", text_of(40), nullable=True),
+        sa.Column("cart_currency", text_of(3), nullable=True),
         sa.Column("changed_at", sa.Float(), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("written", sa.BigInteger(), server_default="0", nullable=False),
@@ -218,10 +235,57 @@ def _exposures() -> None:
     )
     for name, columns in (
         ("visitor", ["site", "visitor"]),
+        ("eligible", ["site", "eligible_at"]),
+        ("assigned", ["site", "rule", "edition", "assigned_at", "id"]),
+        ("seen", ["site", "rule", "edition", "seen_at", "id"]),
         ("changed", ["changed_at"]),
         ("written", ["written", "id"]),
     ):
         op.create_index(f"ix_exposures_{name}", "exposures", columns, unique=False)
+
+
+def _rule_reports() -> None:
+    """Looks at rules, figures of rules that ended, and sums of what was deleted."""
+    op.create_table(
+        "rule_looks",
+        sa.Column("site", text_of(64), nullable=False),
+        sa.Column("kind", text_of(6), nullable=False),
+        sa.Column("rule", text_of(64), nullable=False),
+        sa.Column("edition", text_of(16), nullable=False),
+        sa.Column("look", sa.Integer(), nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.Column("until", sa.Float(), nullable=False),
+        sa.Column("counts", sa.JSON(), nullable=False),
+        sa.Column("words", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("site", "kind", "rule", "edition", "look", name=op.f("pk_rule_looks")),
+    )
+    op.create_table(
+        "rule_ends",
+        sa.Column("site", text_of(64), nullable=False),
+        sa.Column("rule", text_of(64), nullable=False),
+        sa.Column("edition", text_of(16), nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.Column("report", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("site", "rule", "edition", name=op.f("pk_rule_ends")),
+    )
+    op.create_table(
+        "rule_sums",
+        sa.Column("site", text_of(64), nullable=False),
+        sa.Column("day", text_of(10), nullable=False),
+        sa.Column("kind", text_of(8), nullable=False),
+        sa.Column("key", text_of(300), nullable=False),
+        sa.Column("sums", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("site", "day", "kind", "key", name=op.f("pk_rule_sums")),
+    )
+    op.create_table(
+        "desk_days",
+        sa.Column("site", text_of(64), nullable=False),
+        sa.Column("agent", text_of(64), nullable=False),
+        sa.Column("day", text_of(10), nullable=False),
+        sa.Column("seconds", sa.Float(), nullable=False),
+        sa.Column("places", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("site", "agent", "day", name=op.f("pk_desk_days")),
+    )
 
 
 def _callbacks() -> None:

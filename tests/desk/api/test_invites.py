@@ -12,6 +12,7 @@ from clew.service import exposing
 from clew.service.facts import AgentLoad
 from clew.service.inviting import RuleEnds
 from clew.settings.model import Settings
+from clew.stores.ledger.exports import Wanted
 from clew.stores.ledger.exposures import ArmCounts
 from starlette.applications import Starlette
 
@@ -101,13 +102,34 @@ async def test_what_is_known_is_not_written_again(make: Any, monkeypatch: pytest
     added: list[object] = []
     monkeypatch.setattr(shop.service.exposures, "add", lambda *given: added.append(given))
     async with shop.browser() as browser:
-        await shop.ask(browser)
-        await shop.ask(browser)
+        # The first page, the one on which it gets its arm, and one more, by which it has gone on.
+        for _ in range(3):
+            await shop.ask(browser)
         assert added
         added.clear()
         for _ in range(3):
             await shop.ask(browser)
     assert added == []
+
+
+async def test_whether_a_visitor_went_on_counts_in_the_same_visit_only_with_how_it_stood(make: Any) -> None:
+    """features D2, D3, D16: also of those who are held out, or get no invite."""
+    shop = await make([{"variants": VARIANTS}], invites={"holdout": 0})
+    now, ahead = shop.service.clock.now, [0.0]
+    shop.service.clock.now = lambda: now() + ahead[0]
+    async with shop.browser() as goes_on, shop.browser() as leaves:
+        for browser in (goes_on, leaves):
+            await shop.ask(browser)
+            await shop.ask(browser, view=f"page-{id(browser):x}")
+        # The same page again is no other page.
+        await shop.ask(leaves, view=f"page-{id(leaves):x}")
+        await shop.ask(goes_on)
+        ahead[0] += 3600
+        for _ in range(2):
+            await shop.ask(leaves)
+    assert sum(one.went_on for one in await shop.counts()) == 1
+    page = await shop.service.ledger.exports.page("exposures", Wanted("shop"), None, 10)
+    assert {(row["visit"], row["seconds"] < 60, row["cart"]) for row in page.rows} == {(1, True, None)}
 
 
 async def test_the_hold_out_and_the_arm_without_an_invite_are_counted_at_the_same_moment(make: Any) -> None:

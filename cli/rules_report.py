@@ -1,0 +1,85 @@
+"""`clew rules report`: what rules bring, as on the desk's page “Results”."""
+
+import asyncio
+import json
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from ..desk.pages.result_tables import Sheet, sheets
+from ..service.rule_reports import Report
+from ..service.service import Service
+from ..stores.ledger.totals import MOST_WEEKS
+from .check import load_or_exit
+from .ledger import DEFAULT_CONFIG, UNUSABLE, AsJson, Config, description, fail, require_ledger
+from .orders import Site
+from .terminal import open_console, print_line
+
+Weeks = Annotated[int, typer.Option(min=1, max=MOST_WEEKS, help="How many weeks to look back.")]
+Of = Annotated[
+    str,
+    typer.Option("--table", metavar="NAME", help="Only this table, such as verdicts, rule, text or agent."),
+]
+
+
+def report_command(
+    config: Config = DEFAULT_CONFIG,
+    site: Site = None,
+    weeks: Weeks = 13,
+    table: Of = "",
+    as_json: AsJson = False,
+) -> None:
+    """Print verdicts on rules and texts, and revenue, cost and ROI by rule, text, partner and agent."""
+    settings = load_or_exit(config)
+    require_ledger(settings)
+    names = [one.name for one in settings.sites]
+    if site is None and len(names) > 1:
+        fail(f"which site? Name it with --site: {', '.join(names[:50])}")
+    if site is not None and site not in names:
+        fail(f"there is no site {site!r}; the settings have {', '.join(names[:50])}")
+    service = Service(settings)
+
+    async def run() -> Report:
+        try:
+            await service.open()
+            await service.follow_clock()
+            name = site or names[0]
+            await service.rule_sets.take(name)
+            return await service.rule_reports.build(service.sites[name], weeks)
+        finally:
+            await service.close()
+
+    try:
+        report = asyncio.run(run())
+    except UNUSABLE as error:
+        fail(description(error))
+    found = sheets(report)
+    if table and table not in found:
+        fail(f"there is no table {table!r}, or it is empty; there are {', '.join(found) or 'none'}")
+    chosen = [found[table]] if table else [*found.values()]
+    if as_json:
+        for one in chosen:
+            for line in one.lines():
+                typer.echo(json.dumps({"table": one.name, **dict(zip(one.names(), line, strict=True))}))
+        return
+    _show(report, chosen)
+
+
+def _show(report: Report, chosen: list[Sheet]) -> None:
+    if not chosen:
+        print_line("No rule invites anybody, and there were no conversations in these weeks.")
+        return
+    console = open_console()
+    for one in chosen:
+        shown = one.table()
+        table = Table(*(escape(name) for name, _ in shown.columns), title=escape(one.title))
+        for row in shown.rows:
+            table.add_row(*("–" if cell is None else escape(str(cell)) for cell in row))
+        console.print(table)
+    for rule in report.rules:
+        print_line(f"{rule.rule}: {rule.verdict.word}. {rule.verdict.sentence}")
+    if report.lift.verdict is not None:
+        said = report.lift.verdict.sentence if report.lift.planned else report.lift.figures
+        print_line(f"Invites: {report.lift.word}. {said}")
