@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
 
 from ..chat.hub import Hub, agent_topic, desk_topic, network_topic, talk_topic, visit_topic, visitor_topic
 from ..postbacks.model import STUCK
@@ -13,6 +14,9 @@ from .visits import Visits, VisitsError
 
 LOOK_SECONDS = 1.0
 VISIT_SECONDS = 2.0
+TOGETHER = 16
+"""Visitors' records that are brought up at once: a store on another machine is asked for all of them in one
+go."""
 # A browser asks `decide` again while a page is shown; after this long without a sign the visitor has gone.
 LIVE_SECONDS = 60
 
@@ -79,19 +83,31 @@ class Watch:
             self._fail(error)
 
     async def run(self) -> None:
-        """Until it is cancelled."""
+        """Until it is cancelled. A look may take long, as where hundreds have written: what is written
+        meanwhile in other processes waits for none."""
         clock = asyncio.get_running_loop().time
         look_at = clock() + LOOK_SECONDS
-        while True:
-            await self._ledger.db.idle(max(0.0, look_at - clock()))
-            try:
+        looking: asyncio.Task[None] | None = None
+        try:
+            while True:
+                await self._ledger.db.idle(max(0.0, look_at - clock()))
                 if clock() < look_at:
-                    await self.glance()
+                    await self._tried(self.glance())
                     continue
                 look_at = clock() + LOOK_SECONDS
-                await self.look()
-            except Exception as error:
-                self._fail(error)
+                if looking is None or looking.done():
+                    looking = asyncio.create_task(self._tried(self.look()), name="clew-watch-look")
+        finally:
+            if looking is not None:
+                looking.cancel()
+                with suppress(asyncio.CancelledError):
+                    await looking
+
+    async def _tried(self, looking: Awaitable[None]) -> None:
+        try:
+            await looking
+        except Exception as error:
+            self._fail(error)
 
     async def glance(self) -> None:
         """Look for new messages alone. Raises LedgerError."""
@@ -127,8 +143,9 @@ class Watch:
                 await self._tail.begin()
         await self._catch_up(self._tail.newest)
         await self._tell_written(notify=notify)
+        settled = self._tail.settled  # more may be told while the records are brought up
         await self._bring_up()
-        await self._keep_noted(self._tail.settled)
+        await self._keep_noted(settled)
         await self._tell_done(notify=notify)
         # Whoever takes a conversation writes no message, nor does an order that is held.
         for gone in [site for site in self._versions if site not in self._sites]:
@@ -210,18 +227,23 @@ class Watch:
 
     async def _bring_up(self) -> None:
         """Bring up the records of those who wrote, or were answered, since the last look."""
-        fresh, self._fresh = self._fresh, {}
+        fresh, after, self._fresh = list(self._fresh.items()), self._fresh_after, {}
         if self._behind:
             # What was written late may have a lower number than what is looked at next.
             if fresh and self._unnoted is not None:
-                self._unnoted = min(self._unnoted, self._fresh_after)
+                self._unnoted = min(self._unnoted, after)
             return
         try:
-            for (site, visitor), written in fresh.items():
-                await self._talks.bring_up_to(written, site, visitor)
+            for start in range(0, len(fresh), TOGETHER):
+                some = [
+                    self._talks.bring_up_to(written, *whose) for whose, written in fresh[start:][:TOGETHER]
+                ]
+                for error in await asyncio.gather(*some, return_exceptions=True):
+                    if error is not None:
+                        raise error
                 await asyncio.sleep(0)  # SQLite answers at once, and there may be hundreds
         except VisitsError as error:
-            self._unnoted = self._fresh_after
+            self._unnoted = after
             self._failed(error)
 
     async def _keep_noted(self, last: int) -> None:

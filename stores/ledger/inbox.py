@@ -19,6 +19,9 @@ INBOX_CLOSED = 20
 CROWD = 5
 CROWDS = 20
 PREVIEW = 200
+# Seconds between two readings of one site's version, which all its desks share: it takes as long as there are
+# open conversations.
+VERSION_PAUSE = 0.05
 
 
 # Answered from the index alone. A sum, not a maximum: clocks of several processes may differ.
@@ -34,7 +37,7 @@ class Inbox:
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._versions = Readings[str, str]()
+        self._versions = Readings[str, str](VERSION_PAUSE)
 
     async def page(self, site: str, number: int = 0, client: str | None = None) -> tuple[Entry, ...]:
         """One page of 50 open conversations: the waiting ones, newest first, then the answered ones.

@@ -122,6 +122,34 @@ async def test_writes_of_another_process_wake_only_the_streams_concerned(
         assert read.calls == []
 
 
+async def test_what_another_process_writes_is_told_while_visitors_records_are_brought_up(
+    desk: DeskServer, elsewhere: Conversations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With hundreds who write, that takes longer than a second."""
+    begun, ends = asyncio.Event(), asyncio.Event()
+
+    async def slow(*_: object) -> None:
+        begun.set()
+        await ends.wait()
+
+    monkeypatch.setattr(desk.service.talks, "bring_up_to", slow)
+    running = asyncio.create_task(desk.service.watch.run())
+    try:
+        with desk.service.hub.listen(visitor_topic("shop", VISITOR)) as listener:
+            await write(elsewhere, "hello")
+            await asyncio.wait_for(begun.wait(), 60)
+            await write(elsewhere, "later")
+            heard: list[str] = []
+            while "later" not in heard:
+                assert await listener.wait(60)
+                heard += [news.message.text for news in listener.told()]
+            assert heard == ["hello", "later"]
+    finally:
+        ends.set()
+        running.cancel()
+        await asyncio.wait({running})
+
+
 async def test_messages_from_before_the_first_check_are_not_missed(
     desk: DeskServer, elsewhere: Conversations
 ) -> None:
