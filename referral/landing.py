@@ -33,6 +33,7 @@ LANDING_LENGTH = 1000  # characters of the landing URL
 PATH_LENGTH = 300  # characters of its path if the URL is too long
 REFERRER_LENGTH = 300  # characters of the referrer
 REFERRER_READ = 4096  # bytes of a Referer header that are read
+HOST_LENGTH = 255  # characters of a host's name (RFC 1035 §2.3.4)
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _REFERRER = re.compile(
@@ -278,7 +279,7 @@ class LandingReader:
         """A foreign referrer as it is stored: scheme, host, path and search term, else an empty text; and
         whether the referrer is the shop itself."""
         match = _REFERRER.match(referrer[:REFERRER_READ])
-        if match is None or not (self._hosts or host):
+        if match is None or len(match[2]) > HOST_LENGTH or not (self._hosts or host):
             return "", False
         scheme, name, port, path, query = match.groups()
         scheme_text = scheme.decode("ascii").lower()

@@ -29,7 +29,7 @@ URL_LENGTH = 2048
 TITLE_LENGTH = 300
 LANGUAGE_LENGTH = 64
 ACCEPTED_LENGTH = 200
-TOLD = 50  # signals of a page
+TOLD = 400  # signals that a page may tell
 
 Short = Annotated[str, Meta(max_length=8192)]
 

@@ -83,6 +83,8 @@ def read_page(
     found = read_cart(document, cart) if cart is not None else None
     shown = read_product(document, product) if product is not None else None
     values = {name: value for name, one in own.items() if (value := of_page(one, document)) is not None}
+    if document.costly is not None:
+        return PageRead(refused=document.costly)
     return PageRead(None, unreadable, found, None, matched, shown, happened, values)
 
 

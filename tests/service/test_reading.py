@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from clew.events.events import Events
+from clew.injector.page import read
 from clew.referral.networks_file import load
 from clew.service.effects import ReadPage
 from clew.service.ordering import reading
@@ -112,3 +113,44 @@ async def test_browser_reports_and_one_networks_pages_do_not_displace_orders(gat
     await asyncio.gather(*tasks)
     assert not reader._of_client
     reader.close()
+
+
+DEEP = b"<div>" * 1500 + b"<i>1001</i>" + b"</div>" * 1500
+WIDE = b"<p>1001</p>" * 3000
+
+
+@pytest.mark.parametrize(
+    ("body", "selector"),
+    [
+        (DEEP, "u div div i"),
+        (DEEP, "b, u div div div div i"),
+        (WIDE, "u ~ p"),
+        (WIDE, "u ~ p ~ p"),
+        (WIDE, ":is(u ~ p ~ p)"),
+    ],
+)
+def test_a_selector_that_would_hold_up_all_threads_for_long_is_not_tried(body: bytes, selector: str) -> None:
+    """A visitor may send elements that are nested as it likes, where a script draws the order."""
+    order = Order(page="/thanks", id=selector, total=selector, currency="EUR")
+    found = read_page(page(body), order, None)
+    assert found.refused is not None
+    assert "takes too long on this page" in found.refused
+    assert selector in found.refused
+
+
+@pytest.mark.parametrize(
+    "selector",
+    [
+        "#basket_formset ~ .row #basket_totals th.total.text-right",
+        "body .page main > .order table tr td.total",
+        '[itemtype*="schema.org/Order"] td[class~="total"]',
+        "h1 + form ~ .row .total, #none",
+    ],
+)
+def test_usual_selectors_are_tried_on_usual_pages(selector: str) -> None:
+    row = "<tr><td class='total'>59.90</td><th class='total text-right'>59.90</th></tr>"
+    table = f"<table id='basket_totals' itemtype='https://schema.org/Order'>{row * 20}</table>"
+    inner = f"<h1>x</h1><form id='basket_formset'></form>{'<p></p>' * 50}<div class='row order'>{table}</div>"
+    shown = f"<body>{'<div class=page>' * 12}<main>{inner}</main>{'</div>' * 12}</body>"
+    document = read(shown.encode(), "utf-8")
+    assert (document.text(selector), document.costly) == ("59.90", None)
