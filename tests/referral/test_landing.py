@@ -571,3 +571,12 @@ def test_unfilled_macros_are_not_clicks(value: str, times: int) -> None:
 def test_possible_click_ids_are_accepted(value: str) -> None:
     """field B3"""
     assert len(clicks(f"aff={quote(quote(value, safe=''), safe='')}".encode(), plain("net", "aff"))) == 1
+
+
+def test_a_name_longer_than_any_host_is_no_referrer() -> None:
+    """Each name above it would be looked up."""
+    longest = b"a." * 126 + b"com"
+    found = read(b"", referrer=b"https://" + longest + b"/")
+    assert found is not None
+    assert found.referrer == f"https://{longest.decode()}/"[:500]
+    assert read(b"", referrer=b"https://a." + longest + b"/") is None
