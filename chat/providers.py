@@ -48,7 +48,7 @@ _VERBS: Final = {
 _WHOLE: Final = frozenset(("ready", "attributes", "now"))
 _PATH: Final = re.compile(r"[$\w]+(\.[$\w]+)*\Z")
 _PLACEHOLDER: Final = re.compile(r"\{(\w+)\}")
-_STEPS: Final = ("before", "after", "attributes", "events", "open", "hide", "show", "ask")
+_STEPS: Final = ("before", "after", "attributes", "events", "open", "hide", "show", "ask", "say")
 
 Steps = tuple[Any, ...]
 
@@ -104,6 +104,7 @@ class Provider(_Table):
     hide: Steps = ()
     show: Steps = ()
     ask: Steps = ()
+    say: Steps = ()
     webhook: ProviderWebhook | None = None
     presence: ProviderPresence | None = None
 
@@ -112,7 +113,7 @@ class Provider(_Table):
         known = set(self.ids) | {"host"} if "base_url" in self.ids else set(self.ids)
         for name in _STEPS:
             for n, step in enumerate(getattr(self, name)):
-                _check_step(step, f"{name}[{n}]", known, {"text"} if name == "ask" else set())
+                _check_step(step, f"{name}[{n}]", known, {"text"} if name in ("ask", "say") else set())
         fixed = [self.script, *self.script_attributes.values(), *self.element_attributes.values()]
         for text in (*fixed, *(host for hosts in self.policy.values() for host in hosts)):
             _check_text(text, text, known, {"day", "five_minutes"} if text == self.script else set())

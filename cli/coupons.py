@@ -74,7 +74,7 @@ def report_command(
     until: Until = None,
     as_json: AsJson = False,
 ) -> None:
-    """Sum up what agents sent: links and offers, how many were followed, and the orders that came of them."""
+    """Sum up links and offers of agents and rules: how many were followed, and the orders that came."""
     found = with_ledger(config, lambda db: Offers(db).sums(site, day(since), day(until)))
     if as_json:
         for one in found:
@@ -83,9 +83,9 @@ def report_command(
     if not found:
         print_line(not_found(config, "No offers were sent in this period.", site))
         return
-    table = Table("Site", "Coupon", "Agent", "Sent", "Clicked", "Orders", "Total")
+    table = Table("Site", "Coupon", "By", "Sent", "Clicked", "Orders", "Total")
     for one in found:
         total = f"{one.total} {one.currency}" if one.currency else ""
-        names = (escape(one.site), escape(one.coupon or "link only"), escape(one.agent))
+        names = (escape(one.site), escape(one.coupon or "link only"), escape(one.agent or f"rule {one.rule}"))
         table.add_row(*names, str(one.sent), str(one.clicked), str(one.orders), total)
     open_console().print(table)

@@ -83,6 +83,26 @@ def fact_problems(site: Site, path: KeyPath) -> Iterator[Wording]:
             yield from _address_problems(key, address, plain=False, allowed=custom.allow_private, hint=hint)
 
 
+def text_source_problems(draft: Draft) -> Iterator[Wording]:
+    """What is wrong with the services that write texts of a site's rules."""
+    for number, rule in draft.rules:
+        if (source := rule.text_from) is None:
+            continue
+        place = (*draft.path, "rules", number, "text_from")
+        if source.secret is not None:
+            text = source.secret.get_secret_value()
+            try:
+                signing(text, "secret")
+            except SecretError as error:
+                yield Wording((*place, "secret"), str(error).removeprefix("secret: "))
+            else:
+                yield from secret_problems((*place, "secret"), text.removeprefix("whsec_"), TOKEN_LENGTH)
+        hint = "if that is meant, set allow_private = true for this service"
+        yield from _address_problems(
+            (*place, "url"), source.url, plain=True, allowed=source.allow_private, hint=hint
+        )
+
+
 def _plain_partner(place: KeyPath, partner: Partner, enabled: Sequence[Network]) -> Iterator[Wording]:
     owner = next(
         (n for n in enabled for p in n.landing_params if p.name.lower() == str(partner.param).lower()),

@@ -12,6 +12,7 @@ from ..settings.model import MOST_INVITES
 VIEWS: Final = 3
 """Page views that an invite remembers: the tabs in which it is shown."""
 VIEW_LETTERS: Final = 10
+TEXT_LETTERS: Final = 500
 EXPOSED: Final = 40
 """Experiments that a record remembers. Of one that was dropped, the ledger is told again."""
 WITHDRAWN: Final = 50
@@ -29,7 +30,7 @@ class Offer(Struct, frozen=True, array_like=True):
     """The invite of a rule in a visit (by the visit's number). `at` is when the browser first got it,
     `last_at` when something last happened to it; `pages` counts the page views for which it was given,
     `views` are the last of them. `seen` counts those on which it was in view; `end` is dismissed, accepted,
-    withdrawn or empty."""
+    withdrawn or empty. `text` is what it said last, where that is not the same for everybody."""
 
     rule: str
     visit: int
@@ -39,6 +40,7 @@ class Offer(Struct, frozen=True, array_like=True):
     views: tuple[str, ...] = ()
     seen: int = 0
     end: str = ""
+    text: str = ""
 
     def on(self, view: str) -> bool:
         """Whether it was given for this page view, as far as is known."""
@@ -72,11 +74,13 @@ def ignored(offers: Sequence[Offer], visit: int, pages: Mapping[str, int], most:
 
 
 def _with(offers: tuple[Offer, ...], offer: Offer) -> tuple[Offer, ...]:
-    """The invites with this one in its place; the views of earlier visits are not needed any more."""
+    """The invites with this one in its place; the views and texts of earlier visits are not needed any
+    more."""
     kept = [
         offer if (one.visit, one.rule) == (offer.visit, offer.rule) else one
         for one in (
-            one if one.visit == offer.visit or not one.views else replace(one, views=()) for one in offers
+            one if one.visit == offer.visit or not one.views else replace(one, views=(), text="")
+            for one in offers
         )
     ]
     if offer not in kept:
@@ -91,6 +95,7 @@ class Offered(Struct, frozen=True):
     before: tuple[Offer, ...]
     rule: str
     view: str
+    text: str = ""
 
     def apply(self, visitor: Record, now: float) -> None:
         """One more page on which it is given."""
@@ -99,7 +104,8 @@ class Offered(Struct, frozen=True):
         found = offer_of(visitor.offers, self.rule, visitor.visits)
         one = found or Offer(self.rule, visitor.visits, now, now)
         views = (*one.views, self.view[:VIEW_LETTERS])[-VIEWS:]
-        one = replace(one, pages=one.pages + 1, views=views, last_at=now)
+        text = self.text[:TEXT_LETTERS]
+        one = replace(one, pages=one.pages + 1, views=views, last_at=now, text=text)
         visitor.offers = _with(visitor.offers, one)
 
 

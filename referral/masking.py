@@ -192,6 +192,11 @@ def one_line(text: str) -> str:
     return _ACTING.sub("\ufffd", shown)
 
 
+def without_acting(text: str) -> str:
+    """A text in one line without characters that act on what is around it, at its full length."""
+    return " ".join(_ACTING.sub(" ", text).split())
+
+
 def _cell(text: str) -> str:
     """A text for a file that a spreadsheet opens, with an apostrophe before it where it would be taken for a
     formula (OWASP, CSV Injection), also in one that has other separators. A negative amount is none."""

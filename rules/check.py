@@ -7,6 +7,7 @@ from ..settings.draft import Draft, twice
 from ..settings.model import Rule
 from ..settings.positions import KeyPath
 from ..settings.wording import Wording
+from .check_actions import action_problems, invites_problems
 from .compiler import RuleErrors
 from .experiments import HELD_OUT, NO_INVITE
 from .policy import moment
@@ -19,8 +20,10 @@ def rule_problems(draft: Draft, networks: Iterable[str]) -> Iterator[Wording]:
     """What is wrong with a site's rules; `networks` are the ids of all networks in the catalogue."""
     path = (*draft.path, "rules")
     yield from twice([((*path, n, "name"), r.name) for n, r in draft.rules], "another rule has the name {!r}")
+    yield from invites_problems(draft.path, draft.site)
     for number, rule in draft.rules:
         yield from _policy_problems((*path, number), rule, ZoneInfo(draft.site.time_zone))
+        yield from action_problems((*path, number), rule, draft.site)
     try:
         RuleSet([rule for _, rule in draft.rules], _known(draft, networks), vocabulary_of(draft.site))
     except RuleErrors as error:
@@ -43,7 +46,7 @@ def _policy_problems(path: KeyPath, rule: Rule, zone: ZoneInfo) -> Iterator[Word
         if one.name in (NO_INVITE, HELD_OUT):
             place = (*path, "variants", n, "name")
             yield Wording(place, f"{one.name!r} is the name of those who get no invite", "use another one")
-    if rule.action != "invite":
+    if not rule.invites:
         for key in ("variants", "no_invite", "pages", "per_visitor"):
             if key in rule.model_fields_set:
                 yield Wording((*path, key), f"`{key}` is for invites", 'write action = "invite"')

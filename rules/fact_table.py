@@ -646,6 +646,13 @@ def _rest() -> tuple[Fact, ...]:
             cost="page",
         ),
         Fact(
+            "customer.first_name",
+            "string",
+            "The customer's first name, by [facts](settings.md#facts): for [texts](#texts).",
+            source="page",
+            cost="page",
+        ),
+        Fact(
             "order.count",
             "int",
             "How many orders of the visitor count, up to 100: without those that were cancelled or refunded.",

@@ -47,7 +47,8 @@ class Case(Struct, frozen=True):
     ordered in it, `on_order` whether this page showed the order. `load` is None if it is not known who is
     there. `recognised`: the visitor is the same on its next page. `withdrawn` are the events that
     have ended invites in the visit. `full` says, for so many invites a minute, after how many seconds there
-    may be one more; 0 for now."""
+    may be one more; 0 for now. `unable` says of an invite why it has nothing to offer now: a number that
+    nobody answers."""
 
     visitor: str
     view: str
@@ -61,6 +62,7 @@ class Case(Struct, frozen=True):
     recognised: bool = True
     withdrawn: tuple[str, ...] = ()
     full: Callable[[float], float] = lambda rate: 0.0
+    unable: Callable[[Rule], Refusal | None] = lambda rule: None
 
 
 class _Own:
@@ -71,7 +73,7 @@ class _Own:
         self.ends = None if rule.ends is None else moment(rule.ends, zone, end=True)
         self.hours = None if rule.hours is None else hours(rule.hours)
         self.share = None if rule.share >= 100 else (rule.share / 100, share_salt(site.name, rule.name))
-        self.experiment = experiment_of(site.name, rule) if rule.action == "invite" else None
+        self.experiment = experiment_of(site.name, rule) if rule.invites else None
 
 
 class Policy:
@@ -124,7 +126,8 @@ class Asked:
         if own.experiment is None:
             return self._shared(own)
         return (
-            self._spared(rule)
+            self._case.unable(rule)
+            or self._spared(rule)
             or self._own_limits(rule)
             or self._shared(own)
             or (None if waits else self._assigned(rule, own.experiment))

@@ -1,16 +1,32 @@
 """The response of a decision, made of parts that are rendered once for each rule and language."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
 
 import msgspec
+from msgspec import Struct
 
-from ..settings.model import PageType, Rule, Site
+from ..rules.placeholders import filled
+from ..settings.model import PageType, Persona, Rule, Site
 from ..settings.model.chat import Widget
 from ..templates import language as language_of
 from ..templates import text
+from .phone_numbers import shown_number
 
+NO_VALUES: Final[Mapping[str, str]] = {}
 _json = msgspec.json.Encoder().encode
+
+
+class Said(Struct, frozen=True):
+    """What of an invite depends on the visitor or the time: its text, whether the chat opens by itself,
+    whether a number is answered now, and whether there is a code for its offer. `own`: the text is not the
+    same for everybody."""
+
+    text: str
+    own: bool = False
+    opens: bool = False
+    answered: bool = True
+    offered: bool = True
 
 
 class Answers:
@@ -34,6 +50,7 @@ class Answers:
         page: PageType | None,
         *,
         variant: str | None = None,
+        said: Said | None = None,
         retry_after: float | None,
         watch: Sequence[str] = (),
         withdrawn: Sequence[str] = (),
@@ -47,7 +64,8 @@ class Answers:
         checkout: list[str] | None = None,
         chat: Mapping[str, object] | None = None,
     ) -> bytes:
-        """A whole answer as JSON, for a `page` of a type. `variant` names one of the rule's texts.
+        """A whole answer as JSON, for a `page` of a type. `variant` names one of the rule's texts,
+        `said` is what of its invite is the visitor's own.
         `retry_after` is in seconds. `watch` are the signals that the browser should tell, `withdrawn` the
         events that have ended invites in the visit. `order` are the
         selectors of an order that the browser should read, None for none. `consent` is the visitor's consent
@@ -59,8 +77,10 @@ class Answers:
         page = page if page in self._site.widget.pages else None
         part = self._parts.get((rule.name if rule is not None else None, language, page, variant))
         if part is None:
-            part = self._part(rule, language, page, variant)
+            part = self._part(rule, language, page, variant, own=said is not None)
         optional = b"" if order is None else b',"order":' + _json(order)
+        if said is not None:
+            optional += b',"invite":' + _json(_invite(self._site, rule, language, variant, said))
         if withdrawn:
             optional += b',"withdrawn":' + _json(withdrawn)
         if watch:
@@ -84,24 +104,31 @@ class Answers:
             optional,
         )
 
-    def _part(self, rule: Rule | None, language: str, page: PageType | None, variant: str | None) -> bytes:
+    def _part(
+        self, rule: Rule | None, language: str, page: PageType | None, variant: str | None, *, own: bool
+    ) -> bytes:
+        """What is the same for all; `own`: the invite is not, and is left out."""
         widget = self._site.widget
         name = rule.name if rule is not None else None
         data: dict[str, object] = {
             "action": self.action(rule),
             "rule": name,
             "language": language,
-            "invite": _invite(rule, language, variant),
             "widget": {**_look(widget, language, page), "mails": self._mails},
         }
+        if not own:
+            data["invite"] = _invite(self._site, rule, language, variant, None)
         if self._site.chat.typing_preview:
             data["typing_preview"] = True
         part = self._parts[name, language, page, variant] = _json(data)[:-1]
         return part
 
     def action(self, rule: Rule | None) -> str:
-        """The action of a rule; for None the action if no rule applies."""
-        return rule.action if rule is not None else self._site.widget.default
+        """What the widget does: show, hide or invite. Where no rule acts, or one that does nothing, it is the
+        site's default."""
+        if rule is None or rule.action == "nothing":
+            return self._site.widget.default
+        return "invite" if rule.invites else rule.action
 
 
 def _look(widget: Widget, language: str, page: PageType | None) -> dict[str, Any]:
@@ -121,17 +148,55 @@ def _look(widget: Widget, language: str, page: PageType | None) -> dict[str, Any
     return look
 
 
-def _invite(rule: Rule | None, language: str, variant: str | None) -> dict[str, Any] | None:
-    if rule is None or rule.action != "invite":
+def _invite(site: Site, rule: Rule | None, language: str, variant: str | None, said: Said | None) -> Any:
+    if rule is None or not rule.invites:
         return None
-    return {"rule": rule.name, "text": invite_text(rule, variant, language), "question": rule.question}
+    said = said or Said(invite_text(rule, variant, language) or text(language, "invite"))
+    more = dict(_more(site, rule, language, said))
+    # The field is for questions: the other kinds have one of their own, or none.
+    question = rule.question and rule.action in ("invite", "open")
+    invite = {"rule": rule.name, "text": said.text, "question": question}
+    return {**invite, "more": more} if more else invite
 
 
-def invite_text(rule: Rule, variant: str | None, language: str) -> str:
-    """The text of an invite: that of a variant, else of the first one, else the rule's, else clew's own."""
+def _more(site: Site, rule: Rule, language: str, said: Said) -> Iterator[tuple[str, Any]]:
+    """What few invites have. The widget loads what it needs for it."""
+    if (persona := persona_of(site, rule)) is not None:
+        yield "persona", shown_persona(persona, language)
+    if said.opens:
+        yield "open", True
+    if rule.action == "callback" or (rule.action == "number" and not said.answered):
+        yield "callback", True
+    elif rule.action == "number" and (number := rule.number or site.phone.number) is not None:
+        yield "number", {"tel": number, "shown": shown_number(number)}
+    if rule.offer is not None and said.offered:
+        label = next((c.label for c in site.offers.coupons if c.name == rule.offer), "")
+        yield "offer", label
+
+
+def persona_of(site: Site, rule: Rule) -> Persona | None:
+    """Who invites: the rule's persona, else the site's."""
+    name = rule.persona or site.invites.persona
+    return None if name is None else site.personas.get(name)
+
+
+def shown_persona(persona: Persona, language: str) -> dict[str, str | None]:
+    """A persona for the widget."""
+    return {"name": localised(persona.name, language) or "", "picture": persona.picture}
+
+
+def invite_text(
+    rule: Rule, variant: str | None, language: str, values: Mapping[str, str] = NO_VALUES
+) -> str | None:
+    """The text of an invite: that of a variant, else of the first one, else the rule's, else `text_plain`
+    where a placeholder has no value. None: clew's own is to be said."""
     first = rule.variants[0] if rule.variants else None
     chosen = next((one for one in rule.variants if one.name == variant), first)
-    return localised(chosen.text if chosen else rule.text, language) or text(language, "invite")
+    for texts in (chosen.text if chosen else rule.text, rule.text_plain):
+        written = localised(texts, language)
+        if written and (said := filled(written, values)):
+            return said
+    return None
 
 
 def localised(texts: str | dict[Any, str] | None, language: str) -> str | None:

@@ -70,15 +70,6 @@ def phone_number(typed: str, terms: Terms) -> str:
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
-def shown_number(phone: str) -> str:
-    """An E.164 number as people read it."""
-    try:
-        number = phonenumbers.parse(phone)
-    except phonenumbers.NumberParseException:
-        return phone
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.INTERNATIONAL)
-
-
 def slots(hours: OfficeHours, now: float) -> Sequence[tuple[int, int]]:
     """The times that a visitor may wish for: pieces of the office hours of the next week, of two hours at
     most. None without office hours."""

@@ -8,7 +8,7 @@ from ..chat.check import chat_problems
 from ..credit.check import credit_problems
 from ..orders.check import selector_problems
 from ..orders.check_webhooks import webhook_problems
-from ..postbacks.check import endpoint_problems, fact_problems, partner_problems
+from ..postbacks.check import endpoint_problems, fact_problems, partner_problems, text_source_problems
 from ..referral.check import cookie_problems
 from ..referral.networks_file import load as load_catalogue
 from ..settings.check import site_problems, top_problems
@@ -55,6 +55,7 @@ class RoomChecks:
         yield from partner_problems(draft, self._networks)
         yield from endpoint_problems(draft.site, draft.path)
         yield from fact_problems(draft.site, draft.path)
+        yield from text_source_problems(draft)
         yield from problems_of_rules(draft, self._networks)
         yield from credit_problems(draft, self._today)
 

@@ -22,8 +22,9 @@ from ..stores.ledger.conversations import Text
 from ..stores.talks import Talks
 from ..stores.visits import Visits
 from ..templates import text
-from .answers import invite_text
 from .clock import Clock
+from .invite_offers import code_line
+from .invite_texts import said_to
 from .limits import LimitedError, Limits, Own, Rate, network_of
 from .site import SiteRuntime
 from .visitors import Visitors
@@ -126,6 +127,10 @@ class Conversations:
         stored = await self._remembered(site, known, client, stored)
         # A page that was loaded before the rules changed may name a removed rule.
         rule = next((one for one in site.settings.rules if one.name == said.rule), None)
+        invite = _invited(site, known, stored, said)
+        if rule is not None and rule.offer is not None:
+            given = await self._ledger.offers.by_rules(site.name, known.visitor, rule.offer)
+            invite = "\n".join(filter(None, (invite, code_line(given))))
         added = await self._books.add_visitor_message(
             site.name,
             known.visitor,
@@ -139,7 +144,7 @@ class Conversations:
             extra=extra,
             opening=lambda: self._limits.take("conversations", site.name, client),
             refuse=_refuse,
-            invite=_invited(site, known, said),
+            invite=invite,
         )
         await self._added(added, stored)
         return added
@@ -349,7 +354,7 @@ def without_controls(said: str) -> str:
     return _CONTROLS.sub("", said.replace("\r\n", "\n").replace("\r", "\n"))
 
 
-def _invited(site: SiteRuntime, known: Known, said: VisitorMessage) -> str | None:
+def _invited(site: SiteRuntime, known: Known, stored: Visitor | None, said: VisitorMessage) -> str | None:
     """The text of the invite that a message answers, as the visitor read it."""
     rule = next((rule for rule in site.settings.rules if rule.name == said.rule), None)
     if rule is None:
@@ -357,7 +362,7 @@ def _invited(site: SiteRuntime, known: Known, said: VisitorMessage) -> str | Non
     language = said.language or site.settings.language
     experiment = site.invites.experiment(rule.name) if known.agreed or not site.asks_consent else None
     variant = None if experiment is None else experiment.arm(known.visitor)
-    return invite_text(rule, variant, language)[:INVITE_LENGTH]
+    return said_to(site, stored, rule, variant, language)[:INVITE_LENGTH]
 
 
 def _farewell(found: Conversation) -> str:

@@ -4,7 +4,7 @@ import asyncio
 import dataclasses
 import math
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -27,7 +27,7 @@ from ..rules.policy import Asked
 from ..rules.ranked import EVENT
 from ..rules.ruleset import Decision, Explanation
 from ..settings.addresses import split
-from ..settings.model import PageType
+from ..settings.model import PageType, Rule
 from ..stores.talks import Talks
 from ..stores.visits import Visits
 from .agents import AgentLoads
@@ -38,6 +38,7 @@ from .effects import JoinVisitor
 from .facts import NOTHING, Client, Found, PageNow, gather
 from .forgetting import Forgetter
 from .handing import Handing, joined, may_join
+from .invite_texts import InviteTexts
 from .inviting import Inviting, given, steps_of
 from .limits import LimitedError
 from .ordering.shopping import showed_its_order
@@ -46,6 +47,9 @@ from .outside import AGAIN_SECONDS, Outside
 from .provider_chat import provider_chat
 from .site import SiteRuntime
 from .visitors import Visitors
+
+if TYPE_CHECKING:
+    from .answers import Said
 
 HANDED = PARAM.decode("ascii")
 # Seconds: the least `retry_after` of an answer over the limit.
@@ -108,7 +112,9 @@ class Decisions:
         handing: Handing,
         inviting: Inviting,
         outside: Outside,
+        texts: InviteTexts,
     ) -> None:
+        self._texts = texts
         self._outside = outside
         self._visits = visits
         self._visitors = visitors
@@ -296,16 +302,27 @@ class Decisions:
         that by another tab; then the rules are asked again, at most so often."""
         site, ask, now = view.site, view.ask, view.now
         load = self._agents.of(site.name, now)
-        facts = gather(site, visitor, ask.page, load, now, site.rules.facts, ask.client, view.found)
+        facts = gather(site, visitor, ask.page, load, now, site.facts, ask.client, view.found)
         asked = self._inviting.ask(
             site, visitor, ask.page, load, now, recognised=view.recognised, client=ask.origin.client
         )
         decision = site.rules.decide(facts, asked, ask.page.told)
         if decision.late:
             self._events.notice("rules_slow", site=site.name, key="rules", most=DEAR_SECONDS)
+        rule = decision.rule
+        view.said = None
+        if rule is not None and rule.name in site.spoken:
+            language = site.answers.language(ask.page.language, ask.page.accepted)
+            if not view.waited and (late := self._texts.late(site, rule, language, facts)) is not None:
+                return self._ask_after_text(view, visitor, claims, rule, late)
+            variant = asked.arms.get(rule.name)
+            view.said = self._texts.said(
+                *(site, visitor, rule, variant, language, facts, ask.page, now), recognised=view.recognised
+            )
         changes: Sequence[Change] = ()
         if view.known is not None:
-            changes = self._inviting.changes(visitor, ask.page, decision.rule, steps_of(asked, decision.rule))
+            said = view.said.text if view.said is not None and view.said.own else ""
+            changes = self._inviting.changes(visitor, ask.page, rule, steps_of(asked, rule), said)
         if not changes:
             if view.known is None:
                 self._inviting.note_new(site, visitor, asked, decision.rule, now, ask.origin.client)
@@ -321,6 +338,14 @@ class Decisions:
         if found is None:
             return self._claim_later(view, visitor, decision, asked, changes, claims)
         return self._claimed(view, visitor, found, decision, asked, claims)
+
+    async def _ask_after_text(
+        self, view: "_View", visitor: Visitor, claims: int, rule: Rule, late: asyncio.Future[None]
+    ) -> Answer:
+        """Ask the rules again, once the text of an invite has come or has taken too long."""
+        await self._texts.wait(view.site, rule, late)
+        view.waited = True
+        return await _answered(self._ask_rules(view, visitor, claims))
 
     async def _claim_later(
         self,
@@ -350,7 +375,7 @@ class Decisions:
             return self._decide_anew(view)
         found = found if found.talk is not None else replace(found, talk=visitor.talk)
         rule = decision.rule
-        if rule is not None and rule.action == "invite" and not given(found, view.ask.page, rule):
+        if rule is not None and rule.invites and not given(found, view.ask.page, rule):
             return self._ask_rules(view, found, claims - 1)
         self._inviting.note(view.site, visitor, asked, rule, view.now)
         return self._tell(view, found, decision, asked)
@@ -368,7 +393,7 @@ class Decisions:
             site=site.name,
             visitor=visitor.id,
             page=site.masking.logged(_local(ask.page.url)),
-            action=action,
+            action=action if rule is None else rule.action,
             rule=rule.name if rule else None,
             retry_after=decision.retry_after,
         )
@@ -377,6 +402,7 @@ class Decisions:
             site.answers.language(ask.page.language, ask.page.accepted),
             _page_type(site, ask.page),
             variant=asked.arms.get(rule.name) if rule else None,
+            said=view.said if rule else None,
             retry_after=_again(site, _soon(view.found, decision.retry_after), now),
             watch=decision.signals,
             withdrawn=visitor.withdrawn if ask.page.told else (),
@@ -436,7 +462,7 @@ class Decisions:
         load = self._agents.of(site.name, now)
         asked = self._inviting.ask(site, visitor, page, load, now, recognised=True)
         found = await self._outside.find(site, visitor, page.url, page.seconds)
-        facts = gather(site, visitor, page, load, now, site.rules.facts, found=found)
+        facts = gather(site, visitor, page, load, now, site.facts, found=found)
         return dataclasses.replace(site.rules.explain(facts, asked), standing=asked.standing())
 
 
@@ -487,6 +513,8 @@ class _View:
         self._viewed = Viewed(self._shown, page.language, site.keeps)
         self.arrival: Arrival  # the result, after `happened`
         self.found = NOTHING  # what the facts had to wait for
+        self.said: Said | None = None  # of the invite that the rules decided on
+        self.waited = False  # for the text of an invite
 
     def happened(self, stored: Visitor | None) -> Sequence[Change]:
         """The changes to the visitor's record; it may be called again."""

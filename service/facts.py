@@ -397,7 +397,7 @@ def _product(inputs: _Inputs) -> Mapping[str, Any]:
 
 def _events(inputs: _Inputs) -> Mapping[str, Any]:
     visitor, now = inputs.visitor, inputs.now
-    return {name: tally(name)(visitor, now) for name in inputs.site.rules.facts.get("events", ())}
+    return {name: tally(name)(visitor, now) for name in inputs.site.facts.get("events", ())}
 
 
 def _score(inputs: _Inputs) -> Mapping[str, Any]:

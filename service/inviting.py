@@ -3,6 +3,7 @@ that makes the limits hold over tabs and pages."""
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -12,12 +13,14 @@ from ..referral.invites import STEPS, Exposed, Invited, Offered, going_on, offer
 from ..referral.visitor import Change, Visitor
 from ..rules.experiments import HELD_OUT, NO_INVITE, Experiment
 from ..rules.policy import Asked, Case, Load, moment
+from ..rules.ranked import Refusal
 from ..settings.addresses import split
 from ..settings.model import Rule
 from ..stores.ledger.exposures import Situation
 from .clock import Clock
 from .exposing import ExposureWriter
 from .facts import AgentLoad, PageNow
+from .invite_offers import InviteOffers
 from .limits import LimitedError, Limits, Rate, network_of
 from .ordering.shopping import page_mark
 from .site import SiteRuntime
@@ -35,8 +38,15 @@ class Inviting:
     """Asks the policy of a site for its visitors."""
 
     def __init__(
-        self, limits: Limits, visitors: Visitors, exposures: ExposureWriter, events: Events, clock: Clock
+        self,
+        limits: Limits,
+        visitors: Visitors,
+        exposures: ExposureWriter,
+        events: Events,
+        clock: Clock,
+        offers: InviteOffers,
     ) -> None:
+        self._offers = offers
         self._limits = limits
         self._visitors = visitors
         self._exposures = exposures
@@ -75,17 +85,30 @@ class Inviting:
                 recognised=recognised,
                 withdrawn=visitor.withdrawn,
                 full=full,
+                unable=partial(self._unable, site, now, recognised),
             ),
         )
 
+    def _unable(self, site: SiteRuntime, now: float, recognised: bool, rule: Rule) -> Refusal | None:
+        """Why an invite has nothing to offer now."""
+        if rule.action == "number" and not calls_back(site, rule) and not site.hours.open_at(now):
+            opens = site.hours.opens_at(now)
+            return Refusal("outside of the office hours", None if opens is None else opens - now)
+        if rule.offer is not None and rule.offer_out == "nothing":
+            if not recognised:
+                return Refusal("without consent to be recognised the visitor gets no code")
+            if not self._offers.left(site, rule.offer):
+                return Refusal(f"no code of the coupon {rule.offer} is left")
+        return None
+
     def changes(
-        self, visitor: Visitor, page: PageNow, rule: Rule | None, steps: Mapping[str, int]
+        self, visitor: Visitor, page: PageNow, rule: Rule | None, steps: Mapping[str, int], text: str = ""
     ) -> Sequence[Change]:
         """What the visitor's record has to hold before it gets this invite, and of the `steps` that it came
-        to; nothing where it does already."""
+        to; nothing where it does already. `text` is what the invite says, if that is the visitor's own."""
         found: list[Change] = []
-        if rule is not None and rule.action == "invite" and not given(visitor, page, rule):
-            found.append(Offered(visitor.offers, rule.name, page.view))
+        if rule is not None and rule.invites and not given(visitor, page, rule):
+            found.append(Offered(visitor.offers, rule.name, page.view, text))
         new = {key: bits for key, bits in steps.items() if bits & ~visitor.exposed.get(key, 0)}
         for key in going_on(visitor.exposed):
             new[key] = new.get(key, 0) | _WENT_ON
@@ -150,6 +173,13 @@ class Inviting:
         if (rate := asked.rate(rule)) is not None:
             for one in _throttles(site, rate, client):
                 self._limits.crowded(*one)
+
+
+def calls_back(site: SiteRuntime, rule: Rule) -> bool:
+    """Whether the form to be called comes in place of a number outside of the office hours."""
+    if rule.closed is not None:
+        return rule.closed == "callback"
+    return site.settings.callback is not None
 
 
 def steps_of(asked: Asked, rule: Rule | None) -> dict[str, int]:

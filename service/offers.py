@@ -22,7 +22,7 @@ from ..stores.ledger.conversations import HeldError
 from ..stores.ledger.offers import NewOffer, NoCodeError, Offer, TooManyError, add
 from .clock import Clock
 from .conversations import Conversations
-from .shop_pages import PAGE_LENGTH, NoShopPageError, shop_page
+from .shop_pages import NoShopPageError, linked_page
 from .site import SiteRuntime
 
 CODE_LENGTH: Final = 22  # 132 bits
@@ -32,7 +32,6 @@ POOL_AT_ONCE: Final = 20_000
 _CODE = re.compile(r"[A-Za-z0-9_-]{22}", re.ASCII)
 _CART = re.compile(r"[A-Za-z0-9_.:,-]{1,200}", re.ASCII)
 _COUPON = re.compile(r"[A-Za-z0-9_.~-]{1,100}", re.ASCII)
-_SAFE: Final = "/?:@!$&'()*+,;=~-._%[]"
 
 
 class OfferError(ValueError):
@@ -192,19 +191,11 @@ def _coupon(coupons: Sequence[Coupon], name: str) -> Coupon | None:
 
 
 def offered_page(site: SiteRuntime, typed: str, here: str, now: float) -> str:
-    """A page of the shop as path and query, from an address or a path. Raises OfferError for anything that
-    may lead elsewhere, and for an address with a click in it, which would pass for an arrival."""
+    """See `linked_page`. Raises OfferError."""
     try:
-        parts = shop_page(site, typed, here, PAGE_LENGTH)
+        return linked_page(site, typed, here, now)
     except NoShopPageError as error:
         raise OfferError(f"page: {error}") from None
-    found = quote(parts.path, safe=_SAFE) + (f"?{quote(parts.query, safe=_SAFE)}" if parts.query else "")
-    raw, query = found.partition("?")[0].encode(), quote(parts.query, safe=_SAFE).encode()
-    touch = site.landing.read(query, raw, None, now)
-    if touch is not None and (touch.clicks or touch.campaign):
-        names = ", ".join([*(c.param for c in touch.clicks), *touch.campaign])
-        raise OfferError(f"page: leave out {names}: a link of an agent is no arrival of a partner")
-    return found + (f"#{quote(parts.fragment, safe=_SAFE)}" if parts.fragment else "")
 
 
 def target(site: SiteRuntime, offer: Offer) -> str:

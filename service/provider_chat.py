@@ -37,6 +37,8 @@ def provider_chat(
         if "code" in providers()[chat.provider].join:
             attributes["clew_code"] = shown(site.chat_code(visitor.id))
     found: dict[str, object] = {"load": chat.load, "blocked": blocked, "attributes": attributes}
+    if providers()[chat.provider].say:
+        found["says"] = True
     return found if chat.mail is None else {**found, "mail": chat.mail}
 
 

@@ -58,6 +58,8 @@ from .fact_calls import FactCalls
 from .files import Files
 from .forgetting import Forgetter
 from .handing import Handing
+from .invite_offers import InviteOffers
+from .invite_texts import InviteTexts
 from .inviting import Inviting, RuleEnds
 from .judging import Judge
 from .limits import Limits, Rate
@@ -80,6 +82,7 @@ from .shared_limits import SharedLimits
 from .sites import Sites, SiteTable
 from .staffing import Staffing
 from .tasks import Tasks
+from .text_calls import TextCalls
 from .visitors import Visitors
 from .workflow import Workflow
 
@@ -290,7 +293,13 @@ class Service:
         self.rule_reports = RuleReports(self.ledger, self.events, self.clock, self.tasks.later)
         self.judge = Judge(self.ledger, self.sites, self.rule_reports.freeze, self.events, self.clock)
         self.staffing = Staffing(self.ledger, self.agents, self.sites, self.events, self.clock)
-        self.inviting = Inviting(self.limits, self.visitors, self.exposures, self.events, self.clock)
+        self.invite_offers = InviteOffers(
+            self.ledger, self.visits, self.limits, self.events, self.clock, self.tasks.later
+        )
+        self.inviting = Inviting(
+            self.limits, self.visitors, self.exposures, self.events, self.clock, self.invite_offers
+        )
+        self.text_calls = TextCalls(self.events, self.clock, self.tasks.later)
         self.decisions = Decisions(
             self.visits,
             self.visitors,
@@ -304,6 +313,7 @@ class Service:
             self.handing,
             self.inviting,
             self.outside,
+            InviteTexts(self.text_calls, self.invite_offers),
         )
 
     def _build_providers(self) -> None:

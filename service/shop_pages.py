@@ -2,13 +2,14 @@
 
 import re
 from typing import Final
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from ..referral.visitor import Visitor
 from .site import SiteRuntime
 
 PAGE_LENGTH: Final = 1000
 ADDRESS_LENGTH: Final = 2000
+_SAFE: Final = "/?:@!$&'()*+,;=~-._%[]"
 # It also goes into a policy and into links.
 _HOST: Final = re.compile(r"[a-z0-9._-]{1,253}(?::[0-9]{1,5})?")
 
@@ -38,6 +39,19 @@ def shop_page(site: SiteRuntime, typed: str, here: str, most: int = ADDRESS_LENG
     if site.owns(path.encode("utf-8", "surrogatepass")):
         raise NoShopPageError("this is a page of clew, not of the shop")
     return parts._replace(path=path)
+
+
+def linked_page(site: SiteRuntime, typed: str, here: str, now: float) -> str:
+    """A page of the shop as path and query, from an address or a path. Raises NoShopPageError for anything
+    that may lead elsewhere, and for an address with a click in it, which would pass for an arrival."""
+    parts = shop_page(site, typed, here, PAGE_LENGTH)
+    found = quote(parts.path, safe=_SAFE) + (f"?{quote(parts.query, safe=_SAFE)}" if parts.query else "")
+    raw, query = found.partition("?")[0].encode(), quote(parts.query, safe=_SAFE).encode()
+    touch = site.landing.read(query, raw, None, now)
+    if touch is not None and (touch.clicks or touch.campaign):
+        names = ", ".join([*(c.param for c in touch.clicks), *touch.campaign])
+        raise NoShopPageError(f"leave out {names}: a link of an agent is no arrival of a partner")
+    return found + (f"#{quote(parts.fragment, safe=_SAFE)}" if parts.fragment else "")
 
 
 def shop_origin(site: SiteRuntime, visitor: Visitor | None, here: str | None) -> str:

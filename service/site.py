@@ -27,10 +27,11 @@ from ..referral.handover import Handovers
 from ..referral.landing import LandingReader
 from ..referral.memory import Keeps
 from ..rules.fact_table import NO_EVENTS, window_of
+from ..rules.placeholders import names_in
 from ..rules.policy import Policy as InvitePolicy
 from ..rules.site_facts import own_facts, reads_page
 from ..settings.addresses import patterns_of, split
-from ..settings.model import Hours, PageType, Partner, Score, Settings, Site
+from ..settings.model import Hours, PageType, Partner, Rule, Score, Settings, Site, spoken
 from ..settings.platforms import PageTypes, admin_areas, platform_of, with_platform
 from ..stores.ledger.rule_revisions import Stored
 from ..templates import Script, provider_script
@@ -117,16 +118,20 @@ class SiteRuntime:
         self._steps = patterns_of(tuple(steps)) if steps else None
         # Whether the settings say which pages are the cart or the checkout.
         self.knows_checkout = any(kind in ("cart", "checkout") for _, kind in page_types)
-        self.keeps = keeps_for(self.rules.facts, site.score)
+        # Those that lines, texts and services for texts ask for: no others are gathered.
+        self.facts = facts_of(site, self.rules.facts)
+        # Of these rules an invite is made for each visitor.
+        self.spoken = frozenset(rule.name for rule in site.rules if rule.invites and _is_spoken(rule))
+        self.keeps = keeps_for(self.facts, site.score)
         self.signals = Signals(site.signals, platform.signals if platform else (), self.keeps.events)
         self.own_facts = {
             name: custom
             for name, custom in own_facts(site).items()
-            if name.partition(".")[2] in self.rules.facts.get(name.partition(".")[0], ())
+            if name.partition(".")[2] in self.facts.get(name.partition(".")[0], ())
         }
         self.page_facts = {name: custom for name, custom in self.own_facts.items() if reads_page(custom)}
         self.called = {name: custom for name, custom in self.own_facts.items() if custom.url is not None}
-        self.waits_for = waits_for(self.rules.facts)._replace(
+        self.waits_for = waits_for(self.facts)._replace(
             values=bool(self.page_facts), called=bool(self.called)
         )
         self._knows_products = any(kind == "product" for _, kind in page_types)
@@ -139,7 +144,7 @@ class SiteRuntime:
 
     def _warm(self) -> None:
         """Load now what is slow to load and a rule asks for, so that no decision waits for it."""
-        wanted = self.rules.facts
+        wanted = self.facts
         if not {"browser", "browser_version", "os"}.isdisjoint(wanted.get("device", ())):
             devices.warm()
         if "holiday" in wanted.get("clock", ()):
@@ -230,6 +235,44 @@ class SiteRuntime:
         if self.settings.chat.csp == "extend":
             written += repr(sorted(self.provider_hosts.items())).encode()
         return b"cw" + hashlib.blake2b(written, digest_size=4).hexdigest().encode()
+
+
+_OF_TEXTS: Mapping[str, tuple[str, ...]] = {
+    "product": ("product.name",),
+    "price": ("product.price", "product.currency"),
+}
+"""The facts that placeholders need; the other ones are in the visitor's record."""
+
+
+def _texts_of(rule: Rule) -> list[str]:
+    """All texts of an invite, in all languages."""
+    texts = [*rule.all_texts(), *(variant.text for variant in rule.variants)]
+    return [one for text in texts for one in spoken(text)]
+
+
+def _is_spoken(rule: Rule) -> bool:
+    """Whether the invite of a rule depends on the visitor or the time."""
+    if rule.text_from is not None or rule.offer is not None or rule.action in ("open", "number"):
+        return True
+    return any(map(names_in, _texts_of(rule)))
+
+
+def facts_of(site: Site, by_lines: Mapping[str, Collection[str]]) -> Mapping[str, Collection[str]]:
+    """The facts that decisions need, by group: `by_lines`, and those of texts."""
+    names = {name for rule in site.rules if rule.text_from is not None for name in rule.text_from.facts}
+    said = {
+        name for rule in site.rules if rule.invites for text in _texts_of(rule) for name in names_in(text)
+    }
+    names |= {fact for name in said for fact in _OF_TEXTS.get(name, ())}
+    if "customer.first_name" in site.facts:
+        names.add("customer.first_name")  # canned answers say it too
+    if not names:
+        return by_lines
+    found = {group: set(known) for group, known in by_lines.items()}
+    for name in names:
+        group, _, fact = name.partition(".")
+        found.setdefault(group, set()).add(fact)
+    return found
 
 
 class WaitsFor(NamedTuple):

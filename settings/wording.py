@@ -54,7 +54,7 @@ _MISSING = {
     "sites": 'write at least one: [[sites]] and below it name = "shop"',
     "name": 'write name = "…": letters, digits, underscores, dots, hyphens',
     "id": 'write id = "…": letters, digits, underscores, dots, hyphens',
-    "action": 'write action = "invite", "show" or "hide"',
+    "action": 'write action = "invite", "open", "callback", "number", "show", "hide" or "nothing"',
     "page": 'write page = "/checkout/thank-you*": the path of the confirmation page, * for any characters',
 }
 

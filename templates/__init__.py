@@ -22,6 +22,7 @@ __all__ = [
     "LANGUAGES",
     "Script",
     "accepted_languages",
+    "actions_script",
     "carry_script",
     "checkout_script",
     "consent_script",
@@ -99,6 +100,17 @@ def menu_script(language: str = "en") -> Script:
     """The chat's menu and rating, `m.js`, with its texts in one of `LANGUAGES`: the widget imports it when
     the chat is opened. Raises ValueError for another language."""
     return _script(_filled("m.js", _TEXTS_MARK, dict(texts_of(language).menu)))
+
+
+_OF_ACTIONS = ("callback_sent", "callback_title", "not_now", "phone", "phone_wrong", "show_code")
+
+
+@cache
+def actions_script(language: str = "en") -> Script:
+    """What few invites have, `a.js`, such as a form to be called, with its texts in one of `LANGUAGES`: the
+    widget imports it with such an invite. Raises ValueError for another language."""
+    known = texts(language)
+    return _script(_filled("a.js", _TEXTS_MARK, {key: known[key] for key in _OF_ACTIONS}))
 
 
 @cache

@@ -1,10 +1,10 @@
-// What an open chat has besides messages: the menu, the rating, the sound, the report that the visitor writes. The
-// widget imports it when the chat is opened for the first time.
+// What an open chat has besides messages: the menu, the rating, the sound, the field for a mail address, the report that
+// the visitor writes, who invited. The widget imports it when the chat is opened for the first time.
 
 const TEXTS = "clew:texts";
 const STYLE = "clew:style";
 const STAR = "M12 4l2.5 5.2 5.5.7-4 3.9 1 5.7-5-2.8-5 2.8 1-5.7-4-3.9 5.5-.7z";
-let element, icon, iconButton, onEnter, fill, memory, post, obstacles, send, audio;
+let element, icon, iconButton, onEnter, fill, memory, post, obstacles, send, failed, audio;
 
 /** The classes below, with the widget's helpers to make their elements in its shadow tree. */
 export function equip(tools, shadow) {
@@ -13,8 +13,8 @@ export function equip(tools, shadow) {
     style.replaceSync(STYLE);
     shadow.adoptedStyleSheets = [...shadow.adoptedStyleSheets, style];
   }
-  ({ element, icon, iconButton, onEnter, fill, memory, post, obstacles, send } = tools);
-  return { Menu, Rating, addAvatar, keepFocus };
+  ({ element, icon, iconButton, onEnter, fill, memory, post, obstacles, send, failed } = tools);
+  return { Menu, Rating, Reply, addAvatar, keepFocus };
 }
 
 /** The text when a conversation was deleted. */
@@ -172,6 +172,62 @@ class Menu {
   }
 }
 
+/** Where the answer goes to if the visitor leaves: a field for a mail address, while nobody is there. */
+class Reply {
+  /** `tell(mail)` gives the address to the server; without it there is no field. */
+  constructor(tell) {
+    this.tell = tell;
+    this.node = element("form", { class: "reply", novalidate: "" });
+    this.field = element("input", {
+      class: "field",
+      type: "email",
+      maxlength: "254",
+      required: "",
+      autocomplete: "email",
+      placeholder: TEXTS.mail,
+      "aria-label": TEXTS.mail,
+    });
+    this.button = element("button", { class: "start" }, TEXTS.by_mail);
+    this.said = element("p", { class: "status", role: "status" });
+    this.node.append(this.field, this.button, this.said);
+    this.node.hidden = true;
+    this.node.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.submit();
+    });
+    const { mail } = memory.read();
+    if (mail) this.noted(mail);
+  }
+
+  /** Shows it while it is of use. An address that the visitor is writing stays. */
+  show(wanted) {
+    if (this.tell && (wanted || !this.field.value)) this.node.hidden = !wanted;
+  }
+
+  async submit() {
+    const mail = this.field.value.trim();
+    this.button.disabled = true;
+    let status = 0;
+    try {
+      if (this.field.validity.valid) ({ status } = await this.tell(mail));
+      else status = 422;
+    } catch {
+      // As any other failure.
+    }
+    this.button.disabled = false;
+    if (status === 204) {
+      memory.write({ mail });
+      this.noted(mail);
+    } else this.said.textContent = status === 422 ? TEXTS.mail_wrong : failed;
+  }
+
+  noted(mail) {
+    this.field.value = "";
+    this.field.hidden = this.button.hidden = true;
+    this.said.textContent = fill(TEXTS.mail_noted, { mail });
+  }
+}
+
 /** Tells the agent that the visitor writes. */
 export class Typing {
   constructor(base, talk) {
@@ -215,6 +271,23 @@ export class Typing {
   }
 }
 
+// The first line of a conversation is the invite's: of who invited, whoever answers later.
+function introduced(widget) {
+  const { log } = widget.panel;
+  if (log.named) return;
+  log.named = true;
+  const { introduce } = log;
+  log.introduce = (text) => {
+    introduce.call(log, text);
+    const persona = widget.talk.persona ?? widget.persona;
+    if (!persona || text === widget.texts.greeting) return;
+    const heading = element("p", { class: "heading persona" }, element("span", { class: "who" }, persona.name));
+    addAvatar(heading, persona.picture);
+    log.introduction.prepend(heading);
+  };
+  if (widget.greeting) log.introduce(widget.greeting);
+}
+
 // A picture that the page's policy forbids, or that is gone, is left out.
 function addAvatar(head, address) {
   if (!address) return;
@@ -247,6 +320,7 @@ const SCROLLED = 60; // px
  * where both do not help. It stays where the visitor opened it over something, and where it has begun to write.
  */
 export function room(widget) {
+  introduced(widget);
   const { panel, panelPlace } = widget;
   const { node, field } = panel;
   const from = scrollY;

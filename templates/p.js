@@ -71,6 +71,11 @@ export class Provider {
     this.run(text && ENTRY.ask ? "ask" : "open", { text });
   }
 
+  /** Opens the chat with a text of the shop, where the provider can say one. */
+  say(text) {
+    this.run("say", { text });
+  }
+
   hide() {
     this.run("hide");
   }

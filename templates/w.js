@@ -1,5 +1,6 @@
 // The widget: its host element on the page, the launcher, and the coordination of its parts.
 
+const TOOLS = { element, icon, iconButton, onEnter, fill, memory, post, obstacles }; // for the modules that are loaded later
 const HOST = "clew-chat";
 const MOUNTS = 20; // maximum number of times per page view that the host is inserted again after the page removed it
 const REMOUNT = 100; // ms until then, so that two observers cannot chase each other
@@ -203,6 +204,7 @@ class Widget {
   }
 
   offer(view, invite, withdrawn) {
+    this.wanted = null;
     if (this.panel.opened) return;
     if (this.invite && ((this.invite.view === view && !withdrawn) || this.invite.busy)) return;
     if (this.invite && invite && this.invite.rule === invite.rule) {
@@ -211,7 +213,16 @@ class Widget {
     }
     this.uninvite();
     if (!invite || this.settled.has(invite.rule)) return;
-    this.show(view, invite).waits = true;
+    // The answer may be another one once its module is there.
+    this.wanted = invite;
+    if (invite.more && !this.extras) {
+      import(`${this.base}a.js?${this.talk.language}`)
+        .then(({ Extras }) => {
+          this.extras ??= new Extras(this, TOOLS);
+          if (this.wanted === invite) this.offer(view, invite);
+        })
+        .catch(() => {});
+    } else if (!this.extras?.open(view, invite)) this.show(view, invite).waits = true;
   }
 
   // Back to the corner: another page may have a place there.
@@ -259,6 +270,7 @@ class Widget {
     });
     const { node } = this.invite;
     this.root.prepend(node);
+    this.extras?.dress(this.invite);
     this.invite.place = new Place(node, () => [this.launcher.getBoundingClientRect()]);
     node.addEventListener("animationend", () => this.look());
     return this.invite;

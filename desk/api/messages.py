@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, Route
 
 from ...chat.hub import Listener, network_topic, presence_topic, visitor_topic
 from ...chat.model import Conversation, Message
+from ...service.answers import persona_of, shown_persona
 from ...service.attention import PREVIEW_LENGTH
 from ...service.conversations import MessageError, VisitorMessage
 from ...settings.model import Language
@@ -74,9 +75,18 @@ async def _read(request: Request, at: RequestContext) -> Response:
     }
     if found.conversation is not None:
         data |= {"invite": found.conversation.invite, "rating": found.conversation.rating}
+        data["persona"] = _persona(at, found.conversation)
     files = offered(at.site.settings)
     blocked = await _blocked_until(at, visitor) is not None
     return JSONResponse({**data, "files": files, "blocked": blocked}, headers=NO_STORE)
+
+
+def _persona(at: RequestContext, conversation: Conversation) -> dict[str, str | None] | None:
+    """Who invited to this conversation."""
+    rules = at.site.settings.rules
+    rule = next((one for one in rules if one.name == conversation.rule and one.invites), None)
+    persona = None if rule is None else persona_of(at.site.settings, rule)
+    return None if persona is None else shown_persona(persona, conversation.language)
 
 
 def _online(at: RequestContext, conversation: Conversation | None) -> bool:

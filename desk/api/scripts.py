@@ -7,6 +7,7 @@ from starlette.routing import Route
 from ...injector.codings import takes_gzip
 from ...templates import (
     Script,
+    actions_script,
     carry_script,
     checkout_script,
     consent_script,
@@ -97,6 +98,13 @@ async def menu_file(request: Request, at: RequestContext) -> Response:
 
 
 @api
+async def actions_file(request: Request, at: RequestContext) -> Response:
+    """What the widget fetches with an invite that has more than a text and a field, in the language that the
+    query names."""
+    return _script(request, at, actions_script(_asked(request, at)))
+
+
+@api
 async def widget_file(request: Request, at: RequestContext) -> Response:
     """The widget, which the loader fetches when there is something to show, in the language that the query
     names."""
@@ -113,6 +121,7 @@ async def provider_file(request: Request, at: RequestContext) -> Response:
 
 
 routes = [
+    Route("/a.js", actions_file),
     Route("/l.js", loader_file),
     Route("/c.js", consent_file),
     Route("/h.js", checkout_file),

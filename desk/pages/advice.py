@@ -51,7 +51,7 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "Check `presence_token`, and what the token may read. After ten minutes nobody counts as there.",
     ),
     "coupons_out": (
-        "No single-use code of the coupon {coupon} is left, so an agent could not send an offer.",
+        "No single-use code of the coupon {coupon} is left for agents and invites.",
         "Load more under “Coupons”, or with `clew coupons add {coupon}`.",
     ),
     "commission_waiting": (
@@ -94,6 +94,11 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "The site's rules take more than {most} seconds for one visitor.",
         "Lines with patterns were left out, and rules with them did not act. Make the patterns shorter, or "
         "put a line before them that is false for most visitors.",
+    ),
+    "text_failed": (
+        "The service that writes the text of the rule {rule} gave none: {why}.",
+        "The rule's own `text` is said meanwhile. Look at `text_from` of the rule; an address in a private "
+        "network needs `allow_private`.",
     ),
     "clock_off": (
         "The clock of a machine differs by {seconds} seconds from that of the ledger's server.",

@@ -8,7 +8,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from ...service.callbacks import TOPIC, TYPED, PhoneError, Wish, shown_number, slots
+from ...service.callbacks import TOPIC, TYPED, PhoneError, Wish, slots
+from ...service.phone_numbers import shown_number
 from ...settings.model import Callback
 from ..context import RequestContext
 from ..guard import Refused, form_body

@@ -8,7 +8,7 @@ from starlette.routing import BaseRoute, Route
 
 from ...orders.model import OrderError
 from ...orders.sale import read_sale
-from ...service.callbacks import shown_number
+from ...service.phone_numbers import shown_number
 from ...stores.ledger.callbacks import STATES, Callback, CallTakenError, State
 from ..context import RequestContext
 from ..guard import Refused

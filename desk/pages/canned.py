@@ -6,7 +6,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from ...service.canned_answers import PLACEHOLDERS, checked, first_answers
+from ...rules.placeholders import PLACEHOLDERS
+from ...service.canned_answers import checked, first_answers
 from ...settings.model import LANGUAGES
 from ...stores.ledger.canned import SHORTCUT_LENGTH, SITE, TEXT_LENGTH, Canned, CannedError
 from ..guard import Endpoint, Refused

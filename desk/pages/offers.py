@@ -21,7 +21,7 @@ async def offer_values(context: AgentContext, found: Conversation) -> dict[str, 
     """What the page of a conversation needs to show its offers, and the form for a new one."""
     at, settings = context.at, context.at.site.settings.offers
     return {
-        "offers": await at.service.ledger.offers.of_conversation(found.site, found.id),
+        "offers": await at.service.ledger.offers.of_conversation(found.site, found.id, found.visitor),
         "coupons": settings.coupons,
         "takes_cart": settings.cart_url is not None,
         "label_length": LABEL_LENGTH,

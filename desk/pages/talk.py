@@ -6,7 +6,8 @@ from typing import Any
 
 from ...chat.model import Conversation, Message
 from ...referral.visitor import Visitor
-from ...service.canned_answers import filled, values_for
+from ...service.canned_answers import filled
+from ...service.text_values import values_for
 from ...stores.ledger.desk_log import LogLine
 from ..files import accepted
 from .auth import AgentContext
@@ -32,7 +33,8 @@ async def talk_values(
     `over` the agent from whom the conversation would be taken."""
     at, agent = context.at, context.session.agent
     name = (await at.service.ledger.agents.shown({agent})).get(agent)
-    values = values_for(at.site, visitor, name)
+    words = at.site.settings.invites.keywords
+    values = values_for(at.site, visitor, found.language, agent=name or "", keywords=words)
     canned = filled(await answers_of(context), found.language, values, at.site.settings.language)
     messages = await at.service.ledger.conversations.newest(found, shown)
     return {

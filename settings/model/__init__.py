@@ -1,5 +1,6 @@
 """The models of all settings, which other rooms import from here. For loading and errors, see `load.py`."""
 
+from .actions import ActionTerms, Persona, Texts, TextSource, spoken
 from .base import LANGUAGES, Language, Model, PageType, mail_address, sender_parts
 from .chat import Callback, Chat, ChatAttribute, Hours
 from .credit import Credit, Lookback, Terms
@@ -20,6 +21,7 @@ __all__ = [
     "JOURNAL",
     "LANGUAGES",
     "MOST_INVITES",
+    "ActionTerms",
     "ApiScope",
     "BankAccount",
     "Bound",
@@ -49,6 +51,7 @@ __all__ = [
     "Order",
     "PageType",
     "Partner",
+    "Persona",
     "ProductPage",
     "Rule",
     "RulePolicy",
@@ -58,6 +61,8 @@ __all__ = [
     "Site",
     "Smtp",
     "Terms",
+    "TextSource",
+    "Texts",
     "Upstream",
     "Variant",
     "Webhook",
@@ -65,4 +70,5 @@ __all__ = [
     "listen_address",
     "mail_address",
     "sender_parts",
+    "spoken",
 ]

@@ -157,7 +157,7 @@ def _path(value: str) -> str:
     return value
 
 
-FactName = Annotated[str, Field(pattern=r"^(customer\.(logged_in|group)|[a-z][a-z0-9_]{0,31})$")]
+FactName = Annotated[str, Field(pattern=r"^(customer\.(logged_in|group|first_name)|[a-z][a-z0-9_]{0,31})$")]
 
 
 class CustomFact(Model):

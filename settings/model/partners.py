@@ -40,6 +40,7 @@ class Partner(Model):
     """A partner: in a network of the catalogue, or a plain one with a parameter and a postback URL."""
 
     id: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")
+    name: str | None = Field(None, min_length=1, max_length=60)
     network: str | None = None
     # Which of the texts are secret the network's entry says, which these models do not know: so all are.
     settings: dict[str, SecretStr | int | bool] = {}

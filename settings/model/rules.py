@@ -5,8 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from .base import Language
-from .chat import DEPARTMENT
+from .actions import ActionTerms
 from .invites import RulePolicy
 
 Condition = str | dict[Literal["all", "any", "not"], object]
@@ -44,7 +43,7 @@ def seconds_of(wait: str) -> int:
     return int(wait[:-1]) * _UNITS[wait[-1]]
 
 
-class Rule(RulePolicy):
+class Rule(ActionTerms, RulePolicy):
     """When to show, invite or hide: all of `when` must be true; the first match by priority acts."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")
@@ -53,9 +52,5 @@ class Rule(RulePolicy):
     wait_page: Wait | None = None
     on: list[Signal] = Field([], max_length=10)
     cancel_on: list[EventName] = Field([], max_length=10)
-    action: Literal["show", "invite", "hide"]
     priority: int = 0
-    text: str | dict[Language, str] | None = None
-    question: bool = True
-    department: str | None = Field(None, pattern=DEPARTMENT)
     enabled: bool = True

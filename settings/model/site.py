@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
 
+from .actions import Persona, Phone
 from .base import Host, Language, Model, OneHost, PageType, TimeZone
 from .chat import Callback, Chat, Hours, Widget
 from .credit import Credit
@@ -136,6 +137,10 @@ class Site(Model):
     rules: list[Rule] = []
     invites: Invites = Invites()
     costs: Costs = Costs()
+    personas: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")], Persona] = Field(
+        {}, max_length=50
+    )
+    phone: Phone = Phone()
     order: Order | None = None
     hold: Hold = Hold()
     fraud: Fraud = Fraud()

@@ -347,12 +347,13 @@ def _offers(place: Place) -> Select[Any]:
 
 
 async def _offer_lines(_connection: Connection, rows: Sequence[Row[Any]]) -> Lines:
-    plain = ("site", "conversation", "visitor", "agent", "label", "page", "cart", "coupon", "coupon_code")
+    plain = ("site", "conversation", "visitor", "agent", "rule", "label", "page", "cart", "coupon")
     return [
         [
             {
                 "offer": row.place,
                 **{name: getattr(row, name) for name in plain},
+                "coupon_code": row.coupon_code,
                 "sent_at": timestamp(row.made_at),
                 "expires_at": timestamp(row.expires_at),
                 "clicked_at": timestamp(row.clicked_at),

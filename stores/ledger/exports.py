@@ -44,7 +44,7 @@ COLUMNS: Final[Mapping[str, Sequence[str]]] = {
         *("utm_medium", "utm_campaign", "referrer", "landing", "doubt"),
     ),
     "offers": (
-        *("offer", "site", "conversation", "visitor", "agent", "label", "page", "cart", "coupon"),
+        *("offer", "site", "conversation", "visitor", "agent", "rule", "label", "page", "cart", "coupon"),
         *("coupon_code", "sent_at", "expires_at", "clicked_at", "order_id", "followed_by"),
         "changed_at",
     ),

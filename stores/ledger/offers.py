@@ -1,4 +1,5 @@
-"""Links and offers that agents sent to visitors, the single-use codes in them, and the orders that followed.
+"""Links and offers that agents and rules made for visitors, the single-use codes in them, and the orders that
+followed.
 
 Which order followed is written in the order's own transaction (`follow`), so it is never missed. A single-use
 code is handed out in the transaction that adds its offer and its message, to one offer only.
@@ -29,11 +30,12 @@ _F, _C, _O = offers.c, coupon_codes.c, orders_table.c
 @dataclass(frozen=True, slots=True)
 class NewOffer:
     """An offer to be made. `page` is a path of the shop with its query, `coupon` the coupon's name in the
-    settings, `coupon_code` its code, or None if it is handed one of its own (`pooled`)."""
+    settings, `coupon_code` its code, or None if it is handed one of its own (`pooled`). That of a `rule` has
+    no conversation yet, and no agent."""
 
     code: str
     site: str
-    conversation: str
+    conversation: str | None
     visitor: str
     agent: str
     client_id: str | None
@@ -46,18 +48,21 @@ class NewOffer:
     returned: bool
     made_at: float
     expires_at: float
+    rule: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """An offer as it stands. `clicks` are its visitor's, `others` those of anybody else. `order` is the
-    number of the order that followed, and `order_row` the ledger's own. Times are unix seconds."""
+    """An offer as it stands. `rule` is that whose invite it was, None: `agent` sent it. `clicks` are its
+    visitor's, `others` those of anybody else. `order` is the number of the order that followed, and
+    `order_row` the ledger's own. Times are unix seconds."""
 
     code: str
     site: str
     conversation: str | None
     visitor: str | None
     agent: str
+    rule: str | None
     label: str
     page: str
     cart: str | None
@@ -76,11 +81,12 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class OfferSum:
-    """What the offers of one coupon (None: links without one), agent and currency came to."""
+    """What the offers of one coupon (None: links without one), agent or rule, and currency came to."""
 
     site: str
     coupon: str | None
     agent: str
+    rule: str | None
     sent: int
     clicked: int
     orders: int
@@ -122,10 +128,39 @@ class Offers:
         found = await self._listed(_ALL.where(_F.site == site, _F.code == code))
         return found[0] if found else None
 
-    async def of_conversation(self, site: str, conversation: str) -> tuple[Offer, ...]:
-        """The offers of a conversation, newest first."""
-        own = (_F.site == site, _F.conversation == conversation)
-        return await self._listed(_ALL.where(*own).order_by(_F.id.desc()).limit(PER_CONVERSATION))
+    async def of_conversation(
+        self, site: str, conversation: str, visitor: str | None = None
+    ) -> tuple[Offer, ...]:
+        """The offers of a conversation, and those that rules made for its visitor, newest first."""
+        own = _F.conversation == conversation
+        if visitor is not None:
+            own = or_(own, and_(_F.visitor == visitor, _F.rule.is_not(None)))
+        found = _ALL.where(_F.site == site, own).order_by(_F.id.desc()).limit(PER_CONVERSATION)
+        return await self._listed(found)
+
+    async def by_rules(self, site: str, visitor: str, coupon: str) -> Offer | None:
+        """The offer of a coupon that a visitor got by a rule's invite, the newest one."""
+        own = (_F.site == site, _F.visitor == visitor, _F.coupon == coupon, _F.rule.is_not(None))
+        found = await self._listed(_ALL.where(*own).order_by(_F.id.desc()).limit(1))
+        return found[0] if found else None
+
+    async def give(self, new: NewOffer) -> Offer:
+        """Make the offer of a rule for a visitor, unless it has one of this coupon by a rule that has not
+        ended: then that. Raises NoCodeError."""
+        same = (_F.site == new.site, _F.visitor == new.visitor, _F.coupon == new.coupon, _F.rule.is_not(None))
+
+        async def work(tx: Connection) -> str:
+            await tx.lock(f"offers {new.site} {new.visitor}")
+            known = select(_F.code).where(*same, _F.expires_at > new.made_at).limit(1)
+            row = (await tx.execute(known)).first()
+            if row is None:
+                await add(tx, new)
+            return new.code if row is None else str(row.code)
+
+        found = await self.get(new.site, await self._db.transact(work))
+        if found is None:
+            raise NoCodeError
+        return found
 
     async def _listed(self, query: Select[Any]) -> tuple[Offer, ...]:
         async with self._db.read() as connection:
@@ -191,6 +226,22 @@ class Offers:
             added += await self._db.transact(work)
         return added
 
+    async def can_give(self, site: str, coupon: str, now: float, *, returned: bool) -> bool:
+        """Whether a pool has a code for one more offer; `returned`: also one that nobody used."""
+        free = select(_C.id).where(_C.site == site, _C.coupon == coupon, _C.offer.is_(None)).limit(1)
+        unused = (
+            select(_C.id)
+            .join_from(coupon_codes, offers, _F.code == _C.offer)
+            .where(_C.site == site, _C.coupon == coupon, _F.expires_at <= now)
+            .where(_F.clicks == 0, _F.others == 0, _F.order.is_(None))
+            .limit(1)
+        )
+        async with self._db.read() as connection:
+            for one in (free, unused) if returned else (free,):
+                if (await connection.execute(one)).first() is not None:
+                    return True
+        return False
+
     async def pools(self, site: str) -> Mapping[str, Pool]:
         """The pools of a site, by the coupon's name."""
         free = func.sum(case((_C.offer.is_(None), 1), else_=0))
@@ -204,8 +255,8 @@ class Offers:
     async def sums(
         self, site: str | None = None, since: float | None = None, until: float | None = None
     ) -> tuple[OfferSum, ...]:
-        """What the offers that were made in this time came to, by site, coupon, agent and currency. Amounts
-        are what the customers paid and did not get back."""
+        """What the offers that were made in this time came to, by site, coupon, agent or rule, and currency.
+        Amounts are what the customers paid and did not get back."""
         own = [
             condition
             for condition in (
@@ -217,14 +268,14 @@ class Offers:
         ]
         query = (
             select(
-                *(_F.id, _F.site, _F.coupon, _F.agent, _F.clicked_at),
+                *(_F.id, _F.site, _F.coupon, _F.agent, _F.rule, _F.clicked_at),
                 *(_O.total, _O.refunded, _O.currency, _O.state),
             )
             .outerjoin_from(offers, orders_table, _O.id == _F.order)
             .order_by(_F.id)
             .limit(ADDED_AT_ONCE)
         )
-        found: dict[tuple[str, str | None, str, str | None], list[Any]] = {}
+        found: dict[tuple[str, str | None, str, str | None, str | None], list[Any]] = {}
         after = 0
         while True:
             page = query.where(*own, _F.id > after)
@@ -232,7 +283,7 @@ class Offers:
                 rows = (await connection.execute(page)).all()
             for row in rows:
                 is_sale = row.total is not None and row.state in SALES
-                key = (row.site, row.coupon, row.agent, row.currency if is_sale else None)
+                key = (row.site, row.coupon, row.agent, row.rule, row.currency if is_sale else None)
                 sums = found.setdefault(key, [0, 0, 0, Decimal()])
                 sums[0] += 1
                 sums[1] += row.clicked_at is not None
@@ -243,9 +294,13 @@ class Offers:
                 break
             after = rows[-1].id
         listed = []
-        for (at, coupon, agent, currency), (sent, clicked, sold, total) in found.items():
-            listed.append(OfferSum(at, coupon, agent, sent, clicked, sold, total, currency))
-        return tuple(sorted(listed, key=lambda s: (s.site, s.coupon or "", s.agent, s.currency or "")))
+        for (at, coupon, agent, rule, currency), (sent, clicked, sold, total) in found.items():
+            listed.append(OfferSum(at, coupon, agent, rule, sent, clicked, sold, total, currency))
+        return tuple(sorted(listed, key=_place))
+
+
+def _place(one: OfferSum) -> tuple[str, str, str, str, str]:
+    return one.site, one.coupon or "", one.agent, one.rule or "", one.currency or ""
 
 
 def _all() -> Select[Any]:
@@ -263,7 +318,8 @@ async def add(tx: Connection, new: NewOffer) -> str | None:
     there without the other, and what fails takes no code. Returns the coupon's code. Raises NoCodeError and
     TooManyError."""
     own = (_F.site == new.site, _F.conversation == new.conversation)
-    if int(await tx.scalar(select(func.count()).where(*own)) or 0) >= PER_CONVERSATION:
+    most = PER_CONVERSATION if new.conversation is not None else None
+    if most is not None and int(await tx.scalar(select(func.count()).where(*own)) or 0) >= most:
         raise TooManyError
     coupon = new.coupon_code
     if new.pooled:
@@ -279,7 +335,8 @@ async def add(tx: Connection, new: NewOffer) -> str | None:
 
 
 _TAKEN: Final = (
-    *("code", "site", "conversation", "visitor", "agent", "client_id", "label", "page", "cart", "coupon"),
+    *("code", "site", "conversation", "visitor", "agent", "rule", "client_id", "label", "page", "cart"),
+    "coupon",
     *("made_at", "expires_at"),
 )
 

@@ -958,7 +958,8 @@ offers = Table(
     Column("site", text_of(64), nullable=False),
     Column("conversation", text_of(40)),  # NULL, as the visitor: it was forgotten
     Column("visitor", text_of(40)),
-    Column("agent", text_of(64), nullable=False),
+    Column("agent", text_of(64), nullable=False),  # empty: a rule's invite made it
+    Column("rule", text_of(64)),
     Column("client_id", text_of(64)),  # of the form: sending it again makes no second one
     Column("label", text_of(120), nullable=False),
     Column("page", text_of(1000), nullable=False),  # path and query at the shop

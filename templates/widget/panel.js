@@ -16,7 +16,6 @@ class Panel {
     this.log = new Log(texts, language, acts.retry);
     this.presence = element("p", { class: "presence" });
     this.notice = element("p", { class: "notice", role: "status" });
-    this.reply = new Reply(texts, acts.replyTo);
     this.field = element("textarea", {
       class: "field",
       rows: "1",
@@ -52,7 +51,6 @@ class Panel {
       ),
       this.log.node,
       this.notice,
-      this.reply.node,
       element(
         "div",
         { class: "composer" },
@@ -77,13 +75,16 @@ class Panel {
   /** Adds what else an open chat has, once; returns whether it did. */
   equip(more) {
     if (this.menu) return false;
-    const { Menu, Rating, addAvatar, keepFocus } = more.equip({ element, icon, iconButton, onEnter, fill, memory, post, obstacles, send: this.texts.send }, this.node.getRootNode());
+    const { send, failed } = this.texts;
+    const { Menu, Rating, Reply, addAvatar, keepFocus } = more.equip({ ...TOOLS, send, failed }, this.node.getRootNode());
     const { acts } = this;
     this.menu = new Menu(this.look.sound, acts);
     this.rating = new Rating(acts.rate);
     this.spot.replaceWith(this.menu.button);
     this.log.node.before(this.menu.node);
     this.log.node.after(this.rating.node);
+    this.reply = new Reply(acts.replyTo);
+    this.notice.after(this.reply.node);
     addAvatar(this.node.firstChild, this.look.avatar);
     keepFocus(this);
     return true;
@@ -140,7 +141,7 @@ class Panel {
     const { texts } = this;
     const { state, trouble, blocked, seen, writing } = talk;
     this.log.report(seen, writing);
-    this.reply.show(!online && state === "open");
+    this.reply?.show(!online && state === "open");
     this.menu?.report(talk.last > 0);
     const answered = talk.entries.some((entry) => entry.author === "agent");
     if (state === "closed" && answered && !talk.rated) this.rating?.ask();

@@ -111,10 +111,10 @@ class Talk {
     try {
       const response = await fetch(this.fresh("messages"), { cache: "no-store" });
       if (!response.ok) throw new Error(response.status);
-      const { messages, state, files, seen, invite, rating, ...known } = await response.json();
+      const { messages, state, files, seen, invite, persona, rating, ...known } = await response.json();
       this.known(known);
       this.files = files; // what may be sent, as `{accept, megabytes}`, or null
-      Object.assign(this, { invite, rated: rating });
+      Object.assign(this, { invite, persona, rated: rating });
       this.saw(seen);
       if (this.last && state === "none") this.forgotten();
       for (const message of messages) this.receive(message);

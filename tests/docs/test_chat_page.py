@@ -17,7 +17,12 @@ def row(name: str, provider: Provider) -> str:
     """The line of one provider."""
     ids = [f"`{one}`" + ("" if id_.default is None else "?") for one, id_ in provider.ids.items()]
     tied = [TIED[join] for join in provider.join]
-    steps = {"opens": provider.open, "first message": provider.ask, "hides": provider.hide}
+    steps = {
+        "opens": provider.open,
+        "first message": provider.ask,
+        "speaks first": provider.say,
+        "hides": provider.hide,
+    }
     can = [word for word, has in steps.items() if has]
     hook = provider.webhook
     how = "—" if hook is None else "a secret" if hook.signature.scheme == "secret" else "signed"

@@ -9,7 +9,7 @@ import minify
 TEMPLATES = Path(__file__).parents[2] / "templates"
 BUILT = TEMPLATES / "built"
 # In dependency order; the last has the function that the loader calls.
-PARTS = ("dom", "theme", "place", "talk", "log", "reply", "panel", "invite", "provider")
+PARTS = ("dom", "theme", "place", "talk", "log", "panel", "invite", "provider")
 WIDGET = (*(f"widget/{name}.js" for name in PARTS), "w.js")
 EXPORTED = ("TEXTS", "update")
 STYLE_MARK = '"clew:style"'

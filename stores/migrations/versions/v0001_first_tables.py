@@ -1003,6 +1003,7 @@ def _offers() -> None:
         sa.Column("conversation", text_of(40), nullable=True),
         sa.Column("visitor", text_of(40), nullable=True),
         sa.Column("agent", text_of(64), nullable=False),
+        sa.Column("rule", text_of(64), nullable=True),
         sa.Column("client_id", text_of(64), nullable=True),
         sa.Column("label", text_of(120), nullable=False),
         sa.Column("page", text_of(1000), nullable=False),

@@ -92,7 +92,7 @@ async def test_placeholders_are_filled_in_and_gaps_are_not_sent(desk: DeskServer
     await looked(desk)
     talk = await desk.says("hello", language="de")
     page = await client.get(f"desk/conversations/{talk}")
-    said = "{visitor}: Red boots for 59.90 EUR by anna, Anna B."
+    said = "{visitor}: Red boots for 59,90 € by anna, Anna B."
     assert f'data-canned="{said}"' in page.text
     assert 'data-canned="Guten Tag! Wie kann ich Ihnen helfen?"' in page.text
     form = {"csrf": hidden(page.text), "client_id": "client-id-1", "text": said}
