@@ -66,6 +66,7 @@ class FakeClew:
         self.asked: list[dict[str, Any]] = []
         self.events: list[dict[str, Any]] = []
         self.posted: list[dict[str, Any]] = []
+        self.called: list[str] = []  # the numbers to be called, and the rules whose code was asked for
         self.streams: list[asyncio.Queue[dict[str, Any] | None]] = []
         self.resumed: list[str | None] = []
         self._known: dict[str, dict[str, Any]] = {}
@@ -134,6 +135,20 @@ class FakeClew:
             templates.menu_script(templates.language(request.url.query)).body, media_type="text/javascript"
         )
 
+    async def _actions(self, request: Request) -> Response:
+        script = templates.actions_script(templates.language(request.url.query))
+        return Response(script.body, media_type="text/javascript")
+
+    async def _callback(self, request: Request) -> Response:
+        async with request.form() as fields:
+            self.called.append(str(fields["phone"]))
+        return Response("<!doctype html>", 422 if self.called[-1] == "12" else 200, media_type="text/html")
+
+    async def _coupon(self, request: Request) -> Response:
+        body = await request.json()
+        self.called.append(body["rule"])
+        return JSONResponse({"code": "SUMMER-7", "label": "10 % off", "link": "/-/clew/o/x"})
+
     async def _provider(self, request: Request) -> Response:
         return Response(templates.provider_script(self.provider).body, media_type="text/javascript")
 
@@ -181,10 +196,13 @@ class FakeClew:
             await self._notify()
 
     _routes: dict[str, Callable[["FakeClew", Request], Awaitable[Response]]] = {  # noqa: RUF012
+        "a.js": _actions,
         "l.js": _script,
         "w.js": _script,
         "m.js": _menu,
         "p.js": _provider,
+        "POST callback": _callback,
+        "POST coupon": _coupon,
         "POST decide": _decide,
         "POST events": _event,
         "POST messages": _post,
