@@ -92,8 +92,8 @@ class Inviting:
     def _unable(self, site: SiteRuntime, now: float, recognised: bool, rule: Rule) -> Refusal | None:
         """Why an invite has nothing to offer now."""
         if rule.action == "number" and not calls_back(site, rule) and not site.hours.open_at(now):
-            opens = site.hours.opens_at(now)
-            return Refusal("outside of the office hours", None if opens is None else opens - now)
+            # The page asks again when they begin.
+            return Refusal("outside of the office hours")
         if rule.offer is not None and rule.offer_out == "nothing":
             if not recognised:
                 return Refusal("without consent to be recognised the visitor gets no code")
