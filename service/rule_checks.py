@@ -18,7 +18,7 @@ from ..settings.model import Rule, Site
 from ..settings.rule_text import SITE, RuleText
 from ..settings.wording import Wording
 from ..stores.ledger.rule_revisions import NewRules, Stored
-from .rules_in_force import own_facts_of
+from .rules_in_force import own_facts_of, service_of
 
 
 def problems_of_rules(draft: Draft, networks: Iterable[str]) -> Iterator[Wording]:
@@ -77,7 +77,16 @@ def _draft(tables: Sequence[Any], site: Site) -> tuple[Draft, list[Wording]]:
     found = drafted(SITE, raw)
     partners = [{"id": one.id, "network": one.network} for one in site.partners]
     draft = replace(found, site=site, raw={**raw, "partners": partners})
-    return draft, [*found.refused, *problems_of_rules(draft, _networks())]
+    return draft, [*found.refused, *problems_of_rules(draft, _networks()), *_services(draft, site)]
+
+
+def _services(draft: Draft, site: Site) -> Iterator[Wording]:
+    """Services for texts that the settings do not know, or would tell less."""
+    for number, rule in draft.rules:
+        if rule.text_from is not None and service_of(rule, site) is None:
+            message = "no rule of the settings has this service with these facts"
+            hint = "have it added to a rule of the settings first: it gets facts of visitors"
+            yield Wording((*draft.path, "rules", number, "text_from"), message, hint)
 
 
 @cache

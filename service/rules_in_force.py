@@ -12,7 +12,7 @@ from ..rules.fact_table import Fact, FactType
 from ..rules.facts import RULE_FACTS
 from ..rules.ruleset import RuleSet
 from ..rules.site_facts import vocabulary_of
-from ..settings.model import Rule, Site
+from ..settings.model import Rule, Site, TextSource
 from ..settings.wording import worded
 from ..stores.ledger.rule_revisions import Stored
 
@@ -54,7 +54,28 @@ def with_rules(site: Site, stored: Stored | None) -> Site:
     """The site with the rules that are in force. Raises UnfitError."""
     if stored is None or stored.rules is None:
         return site
-    return site.model_copy(update={"rules": list(rules_of(stored.rules))})
+    return site.model_copy(update={"rules": [_served(rule, site) for rule in rules_of(stored.rules)]})
+
+
+def service_of(rule: Rule, site: Site) -> TextSource | None:
+    """The service for texts of the settings that a rule of a revision names; None where there is none, or it
+    would be told more. Who edits rules must neither send facts elsewhere nor call into private networks."""
+    wanted = rule.text_from
+    known = [one.text_from for one in site.rules if one.text_from is not None]
+    return next(
+        (one for one in known if wanted and one.url == wanted.url and {*wanted.facts} <= {*one.facts}), None
+    )
+
+
+def _served(rule: Rule, site: Site) -> Rule:
+    """The rule with what the settings say of its service for texts."""
+    if rule.text_from is None:
+        return rule
+    found = service_of(rule, site)
+    if found is None:
+        return rule.model_copy(update={"text_from": None})
+    own = {"secret": found.secret, "allow_private": found.allow_private}
+    return rule.model_copy(update={"text_from": rule.text_from.model_copy(update=own)})
 
 
 def rule_set_of(site: Site, stored: Stored | None) -> RuleSet:

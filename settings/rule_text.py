@@ -166,8 +166,9 @@ def _values(value: Any, path: KeyPath) -> Iterable[tuple[KeyPath, str]]:
 
 
 def table_of(rule: Rule) -> dict[str, Any]:
-    """A rule as the table that it was read from: the keys that were written."""
-    return rule.model_dump(exclude_unset=True)
+    """A rule as the table that it was read from: the keys that were written. What only the settings say of a
+    service for texts stays there."""
+    return rule.model_dump(exclude_unset=True, exclude={"text_from": {"secret", "allow_private"}})
 
 
 def text_of(tables: Iterable[Mapping[str, Any]]) -> str:

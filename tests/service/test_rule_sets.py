@@ -6,14 +6,17 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from clew.service import rule_checks, rules_in_force
 from clew.service.rule_checks import checked_rules
 from clew.service.rule_editing import RuleEditing
 from clew.service.service import Service
 from clew.service.site import SiteRuntime
+from clew.settings.load import SettingsErrors
 from clew.settings.model import Settings
-from clew.stores.ledger.rule_revisions import NewRules
+from clew.settings.rule_text import RuleText, table_of
+from clew.stores.ledger.rule_revisions import NewRules, Stored
 from desks import until
 from structlog.testing import capture_logs
 
@@ -361,3 +364,35 @@ def test_everything_that_is_wrong_with_a_text_is_told_at_once(tmp_path: Path) ->
         (12, "rules[2].department"),
         (13, "rules[2].share"),
     ]
+
+
+SERVICE = {"url": "https://texts.example/a", "facts": ["page.path", "cart.value"], "secret": "x" * 24}
+
+
+@pytest.mark.parametrize(
+    ("source", "fits"),
+    [
+        ('{ url = "https://texts.example/a", facts = ["page.path"] }', True),
+        ('"https://texts.example/a"', True),
+        ('"https://evil.example/a"', False),
+        ('{ url = "https://texts.example/a", facts = ["touch.click_id"] }', False),
+    ],
+)
+async def test_who_edits_rules_cannot_send_facts_elsewhere(tmp_path: Path, source: str, fits: bool) -> None:
+    ours = {"name": "ours", "action": "invite", "text_from": SERVICE}
+    site = settings(tmp_path, rules=[ours]).sites[0]
+    written = f'[[rules]]\nname = "a"\naction = "invite"\ntext_from = {source}\n'
+    if fits:
+        new = checked_rules(written, site).new
+    else:
+        with pytest.raises(SettingsErrors, match="no rule of the settings has this service"):
+            checked_rules(written, site)
+        new = NewRules(written, msgspec.json.encode(RuleText.read(written).tables).decode(), {}, 1)
+    # Whatever the ledger has, what is in force goes by the settings.
+    stored = Stored("shop", 1, new.rules, {}, "anna")
+    (rule,) = rules_in_force.with_rules(site, stored).rules
+    assert (rule.text_from is not None) == fits
+    if rule.text_from is not None:
+        assert rule.text_from.secret is not None
+        assert rule.text_from.secret.get_secret_value() == SERVICE["secret"]
+    assert "secret" not in table_of(site.rules[0])["text_from"]
