@@ -116,5 +116,5 @@ def _told_name(visitor: Visitor) -> object:
     """The first name that a page of the shop showed in this visit."""
     if visitor.memory is None:
         return None
-    value, at, _ = visitor.memory.values.get(FIRST_NAME, (None, 0, ""))
+    value, at = visitor.memory.values.get(FIRST_NAME, (None, 0))
     return value if at >= int(visitor.visit_at) else None
