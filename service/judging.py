@@ -73,7 +73,7 @@ class Judge:
         for name in list(self._sites.table.by_name):
             try:
                 site = self._sites[name]
-                if any(rule.action == "invite" for rule in site.settings.rules):
+                if any(rule.invites for rule in site.settings.rules):
                     await self.judge(site)
             except Exception as error:
                 self._events.failed(error, site=name, where="verdicts")
@@ -92,9 +92,7 @@ class Judge:
         if not await self._books.any_at(site.name):
             return
         looks = await self._books.of(site.name)
-        taken = [
-            await self._rule(site, rule, looks) for rule in site.settings.rules if rule.action == "invite"
-        ]
+        taken = [await self._rule(site, rule, looks) for rule in site.settings.rules if rule.invites]
         if any(taken):
             await self._judge_rules(site)
         for rule in site.settings.rules:
@@ -271,7 +269,7 @@ def is_over(site: SiteRuntime, rule: Rule, now: float) -> bool:
 
 def family(site: SiteRuntime) -> list[Rule]:
     """The rules of a site that are judged together."""
-    return [rule for rule in site.settings.rules if rule.action == "invite"]
+    return [rule for rule in site.settings.rules if rule.invites]
 
 
 def texts_of(rule: Rule) -> list[str]:
