@@ -17,9 +17,9 @@ from clew.rules.fact_table import FACTS
 from clews import AGENT, PASSWORD, ClewFolder, ClewServe, wait_for_event
 from database_servers import Postgres, Redis
 from fact_cases import ARRIVAL, CLIENT, HEAD, LUND, PAGE, PRODUCTS, VISIT, Case, ways
-from fact_orders import CORRECTED
+from fact_orders import CORRECTED, orders
 from fact_own import CLOCK, CUSTOM, HAPPENED, WHY
-from fact_people import AGENTS, MANNED, PEOPLE, PROVIDERS
+from fact_people import AGENTS, INVITE, MANNED, PEOPLE, PROVIDERS, dismisses
 from fact_shops import shop_answer
 from places import write_places
 from shoppers import Shop, Shopper
@@ -113,8 +113,19 @@ LATER = Case(
         "events.search == 0",
         "events.search_30d == 1",
         "events.search_24h == 0",
+        "visit.seconds < 3600",
+        "order.age_days == 3",
+        "!order.placed",
+        "order.count == 1",
+        "invite.dismissals == 1",
+        "invite.dismissed == 0",
+        *(
+            f"{age} >= 259260 && {age} < 263000"
+            for age in ("chat.seconds", "cart.seconds", "invite.seconds", "invite.dismissed_seconds")
+        ),
     ),
     ways("/"),
+    tables=INVITE,
 )
 
 
@@ -127,6 +138,10 @@ def test_days_pass_between_two_visits(tmp_path: Path, client: httpx2.Client) -> 
     visitor = Shopper(served.address, "days.test", client)
     visitor.see("/?utm_source=news")
     visitor.see("/find?q=mill")
+    dismisses(visitor)
+    orders(visitor)
+    visitor.see("/cart?has=1")
+    visitor.say("Which one is quiet?")
     assert visitor.see("/") == "show"
     served.end()
     (tmp_path / "later").mkdir()
@@ -136,7 +151,8 @@ def test_days_pass_between_two_visits(tmp_path: Path, client: httpx2.Client) -> 
     served = ClewServe(folder)
     try:
         visitor.address = served.address
-        assert visitor.see("/mills") == "hide"
+        visitor.see("/mills")
+        assert acts(visitor)
         assert Shopper(served.address, "days.test", client).see("/mills") == "show"
     finally:
         served.end()

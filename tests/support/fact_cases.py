@@ -207,7 +207,7 @@ VISIT = [
     ),
     Case(
         "visit-paths",
-        ('visit.paths.contains("/mills > /mill/1 > /cart")',),
+        ('visit.paths == "/ > /mills > /mill/1 > /cart"',),
         ways("/", "/mills", "/mill/1", "/cart"),
     ),
     Case(
