@@ -48,6 +48,7 @@ IDLE_SECONDS = 10.0
 TALK_SECONDS = 60.0
 LATE_SECONDS = 20.0  # after which a message counts as lost
 PASSWORD = "correct horse battery"
+WARNINGS = 20  # lines of the server's log that are shown when a run fails
 # The end of the figures' keys, a title, workers, cores, and whether PostgreSQL and Redis are the stores.
 SETUPS = (
     ("", "one worker on one core, SQLite", 1, SERVER_CORE, False),
@@ -138,7 +139,16 @@ def measure(folder: Path, options: Options, workers: int, cores: str, stores: st
     os.sched_setaffinity(0, {int(core) for core in (LOAD_CORE if cores == SERVER_CORE else cores).split(",")})
     with running(origin, upstream, folder, LOAD_CORE), running(command, port, folder, cores) as process:
         asyncio.run(add_agents(address))
-        return asyncio.run(Load(port, process, address, options).run())
+        try:
+            return asyncio.run(Load(port, process, address, options).run())
+        except BenchError as error:
+            raise BenchError(f"{error}\n{warnings_in(folder / f'{port}.log')}") from None
+
+
+def warnings_in(log: Path) -> str:
+    """The last lines of a server's log that are more than a note of what it did."""
+    lines = log.read_text(errors="replace").splitlines()
+    return "\n".join([line for line in lines if '"level":"info"' not in line][-WARNINGS:])
 
 
 async def add_agents(address: str) -> None:
