@@ -58,6 +58,7 @@ _SALE = ("order_id", "total", "currency")
 _LOST = ("order", "partner")
 _MOVE = ("number",)
 _VERDICT = ("verdict", "partner")
+_RULES = ("revision", "rule", "note")
 _CORRECTION = ("state", "amount", "partner")
 RULES: Final[Mapping[str, Rule]] = {
     "GET /login": Rule("anyone", "the login form"),
@@ -150,6 +151,21 @@ RULES: Final[Mapping[str, Rule]] = {
     ),
     "GET /coupons": Rule("lead", "coupons, and what offers came to"),
     "POST /coupons": Rule("lead", "add single-use codes", audit="coupons.added", kept=("coupon",)),
+    "GET /rules": Rule("lead", "the rules that are in force"),
+    "POST /rules": Rule(
+        "lead", "turn a rule on or off, or change its priority", audit="rules.set", kept=_RULES
+    ),
+    "GET /rules/edit": Rule("lead", "a rule in a form"),
+    "POST /rules/edit": Rule("lead", "save or remove a rule", audit="rules.set", kept=_RULES),
+    "GET /rules/text": Rule("lead", "all rules as a text"),
+    "POST /rules/text": Rule("lead", "set all rules", audit="rules.set", kept=_RULES),
+    "GET /rules/preview": Rule("lead", "what rules decide on a page"),
+    "POST /rules/preview": Rule("lead", "try rules that are not in force"),
+    "GET /rules/history": Rule("lead", "who set which rules"),
+    "GET /rules/history/{number}": Rule("lead", "a revision of the rules"),
+    "POST /rules/rollback": Rule(
+        "lead", "set the rules of an earlier revision", audit="rules.rolled_back", kept=(*_RULES, "to")
+    ),
     "GET /team": Rule("lead", "who is there, and figures of conversations"),
     "GET /team.csv": Rule("lead", "figures of conversations as a file", audit="export.team"),
     "GET /results": Rule("lead", "what rules bring"),

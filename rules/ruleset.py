@@ -93,6 +93,11 @@ class RuleSet:
         # The names of the facts that the lines use, by group: a decision needs no others.
         self.facts = self._plan.names
 
+    @property
+    def order(self) -> Sequence[Rule]:
+        """The rules in the order in which they are asked."""
+        return [one.rule for one in self._order]
+
     def decide(
         self, facts: Facts, refuse: Refuse | None = None, told: Container[str] = frozenset()
     ) -> Decision:

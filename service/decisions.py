@@ -15,7 +15,7 @@ from ..orders.money import is_currency
 from ..referral.arrival import Arrival, arrive, arrive_unrecognised
 from ..referral.consent.decision import ASSUMED, ConsentState, permitted, recognised
 from ..referral.consent.signals import Consent
-from ..referral.cookie import NAME, Known
+from ..referral.cookie import NAME, Known, new_visitor_id
 from ..referral.handover import PARAM, HandoverError
 from ..referral.invites import Withdrawn
 from ..referral.landing import Dropped
@@ -451,12 +451,20 @@ class Decisions:
         )
         return Answer(site.answers.action(None), body, [])
 
-    async def explain(self, site: SiteRuntime, visitor_id: str, page: PageNow) -> Explanation | None:
-        """Why the rules say what they say to a visitor now; None for one who is not known."""
-        visitor = await self._visits.get(site.name, visitor_id)
+    async def explain(self, site: SiteRuntime, visitor_id: str | None, page: PageNow) -> Explanation | None:
+        """Why the rules say what they say to a visitor now; None for one who is not known. Without an id it
+        is a new one, on its first page."""
+        now = self._clock.now()
+        if visitor_id is None:
+            newcomer = new_visitor_id()
+            view = Viewed(Page(page.view, now, site.masking.stored(page.url)), page.language, site.keeps)
+            visitor: Visitor | None = replace(changed(None, newcomer, [view], now), talk=Talk())
+        else:
+            visitor = await self._visits.get(site.name, visitor_id)
         if visitor is None or visitor.forgotten:
             return None
-        visitor = replace(visitor, talk=await self._talks.bring_up(site.name, visitor.id))
+        if visitor_id is not None:
+            visitor = replace(visitor, talk=await self._talks.bring_up(site.name, visitor.id))
         await self._agents.refresh()
         now = self._clock.now()
         load = self._agents.of(site.name, now)

@@ -76,6 +76,7 @@ from .provider_hooks import ProviderHooks
 from .provider_pages import ProviderPages
 from .provider_polling import ProviderPolling
 from .publishing import Publisher
+from .rule_editing import RuleEditing
 from .rule_reports import RuleReports
 from .rule_sets import RuleSets
 from .shared_limits import SharedLimits
@@ -184,6 +185,7 @@ class Service:
         self.auditing = Auditing(self.ledger.audit, self.limits, self.events, self.clock.now)
         self.visitors = Visitors(self.visits, self.limits, self.events, self.clock)
         self.talks = Talks(self.ledger, self.visits, self.clock.now, self._talk_not_noted)
+        self.rule_editing = RuleEditing(self.ledger.rule_revisions)
         self.rule_sets = RuleSets(self.ledger.rule_revisions, self.sites, self.events, self.tasks.later)
         self.watch = Watch(
             self.hub,

@@ -232,7 +232,7 @@ ADVICE: Mapping[str, tuple[str, str]] = {
     ),
     "rules_overridden": (
         "The rules in the settings changed, but revision {revision}, which was set by hand, is in force.",
-        "To use those of the settings: `clew rules set --settings`.",
+        "To use those of the settings, go back to them in the history of the rules.",
     ),
     "rule_judged": (
         "There is a verdict: {key}. {why}",

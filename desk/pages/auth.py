@@ -22,7 +22,7 @@ from ..context import RequestContext, request_context
 from ..cookies import LOGIN as LOGIN_COOKIE
 from ..cookies import SESSION as COOKIE
 from ..cookies import STEP
-from ..guard import FIELDS, NO_TALK, Endpoint, Refused, form_body, form_pairs, over
+from ..guard import BODY_LIMIT, FIELDS, NO_TALK, Endpoint, Refused, form_body, form_pairs, over
 from ..roles import MAY, PREFS, PRESENCE, RULES, Rule, rule_of
 from ..times import span
 from ..ways import ROOT
@@ -240,9 +240,11 @@ async def agent_form(request: Request, context: AgentContext) -> dict[str, str]:
     return dict(await agent_pairs(request, context))
 
 
-async def agent_pairs(request: Request, context: AgentContext, fields: int = FIELDS) -> list[tuple[str, str]]:
-    """The same in their order, with repeated ones; at most `fields` of them."""
-    return await own_pairs(request, context.session.csrf, fields)
+async def agent_pairs(
+    request: Request, context: AgentContext, fields: int = FIELDS, limit: int = BODY_LIMIT
+) -> list[tuple[str, str]]:
+    """The same in their order, with repeated ones; at most `fields` of them, and `limit` bytes."""
+    return await own_pairs(request, context.session.csrf, fields, limit)
 
 
 def noted(request: Request, **fields: str) -> None:
@@ -255,9 +257,11 @@ def nothing_done(request: Request) -> None:
     request.scope[_NOTHING] = True
 
 
-async def own_pairs(request: Request, csrf: str, fields: int = FIELDS) -> list[tuple[str, str]]:
+async def own_pairs(
+    request: Request, csrf: str, fields: int = FIELDS, limit: int = BODY_LIMIT
+) -> list[tuple[str, str]]:
     """The fields of a form of the session with this token. Raises Refused."""
-    pairs = await form_pairs(request, fields=fields)
+    pairs = await form_pairs(request, limit, fields)
     request.scope[_FORM] = dict(pairs)
     if not same(dict(pairs).get("csrf", ""), csrf):
         raise Refused(403, "This form is from another session: reload the page and try again.")
