@@ -177,6 +177,8 @@ def _chains(selector: str) -> tuple[tuple[str, int, int], ...]:
             gap = False
             quote = letter if letter in "\"'" else ""
             depth += (letter in "([") - (letter in ")]")
+            # It is looked for below each element, at any distance.
+            ancestors += letter == "(" and selector.endswith(":has", 0, at)
         last += letter
     found.append((_bare(last), ancestors, siblings))
     return tuple(found)

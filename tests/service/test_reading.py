@@ -127,6 +127,8 @@ WIDE = b"<p>1001</p>" * 3000
         (WIDE, "u ~ p"),
         (WIDE, "u ~ p ~ p"),
         (WIDE, ":is(u ~ p ~ p)"),
+        (DEEP, "*:has(*:has(*:has(u)))"),
+        (DEEP, "*:has(* * u)"),
     ],
 )
 def test_a_selector_that_would_hold_up_all_threads_for_long_is_not_tried(body: bytes, selector: str) -> None:
@@ -145,6 +147,7 @@ def test_a_selector_that_would_hold_up_all_threads_for_long_is_not_tried(body: b
         "body .page main > .order table tr td.total",
         '[itemtype*="schema.org/Order"] td[class~="total"]',
         "h1 + form ~ .row .total, #none",
+        "tr:has(th.total) td.total",
     ],
 )
 def test_usual_selectors_are_tried_on_usual_pages(selector: str) -> None:
