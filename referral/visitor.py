@@ -289,6 +289,15 @@ class Viewed(Struct, frozen=True):
             visitor.memory = kept(visitor.memory, landing=first)
 
 
+class StillHere(Struct, frozen=True):
+    """The visitor still looks at the page that it saw last."""
+
+    def apply(self, visitor: Visitor, now: float) -> None:
+        """Begins no visit: a page does."""
+        if now - visitor.seen_at <= VISIT_GAP:
+            visitor.seen_at = max(visitor.seen_at, now)
+
+
 class CartSeen(Struct, frozen=True):
     """The cart on the page `path`: `value`, `currency`, `items`, each only where it was found; nothing: it
     is empty, or not there any more."""

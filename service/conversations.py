@@ -26,6 +26,7 @@ from .clock import Clock
 from .invite_offers import code_line
 from .invite_texts import said_to
 from .limits import LimitedError, Limits, Own, Rate, network_of
+from .page_names import short_titles
 from .site import SiteRuntime
 from .visitors import Visitors
 
@@ -389,4 +390,5 @@ def page_of(visitor: Visitor) -> str | None:
         path = urlsplit(last.url).path
     except ValueError:
         path = ""
-    return one_line(last.title) or one_line(unquote(path)) or None
+    titles = short_titles(page.title for page in visitor.trail)
+    return titles[one_line(last.title)] or one_line(unquote(path)) or None

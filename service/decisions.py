@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from .answers import Said
 
 HANDED = PARAM.decode("ascii")
+# Seconds: the longest `retry_after` of a visitor who talks; less than LIVE_SECONDS of `stores/watch.py`.
+SIGN_SECONDS = 45
 # Seconds: the least `retry_after` of an answer over the limit.
 RETRY_AFTER_LEAST = 15
 # How long after its consent a visitor without a touch is asked where its visit began.
@@ -384,6 +386,7 @@ class Decisions:
         """The answer for a decision that holds."""
         site, ask, now = view.site, view.ask, view.now
         action = site.answers.action(decision.rule)
+        talks = visitor.talk is not None and visitor.talk.open
         here = self._agents.is_here(site.name, now, visitor=visitor.id)
         rule = decision.rule
         if rule is not None and action == "invite":
@@ -403,10 +406,10 @@ class Decisions:
             _page_type(site, ask.page),
             variant=asked.arms.get(rule.name) if rule else None,
             said=view.said if rule else None,
-            retry_after=_again(site, _soon(view.found, decision.retry_after), now),
+            retry_after=_again(site, _soon(view.found, decision.retry_after), now, talks),
             watch=decision.signals,
             withdrawn=visitor.withdrawn if ask.page.told else (),
-            conversation=visitor.talk is not None and visitor.talk.open,
+            conversation=talks,
             unread=visitor.unread,
             online=here,
             back=None if here else site.hours.opens_at(now),
@@ -481,12 +484,12 @@ def _soon(found: Found, retry_after: float | None) -> float | None:
     return float(AGAIN_SECONDS) if retry_after is None else min(retry_after, AGAIN_SECONDS)
 
 
-def _again(site: SiteRuntime, retry_after: float | None, now: float) -> float | None:
-    """When the page asks again: also when the office hours begin or end."""
+def _again(site: SiteRuntime, retry_after: float | None, now: float, talks: bool) -> float | None:
+    """When the page asks again: also when the office hours begin or end, and as long as the visitor `talks`,
+    so that the agent sees that it is still there."""
     change = site.hours.changes_at(now)
-    if change is None:
-        return retry_after
-    return math.ceil(change - now) if retry_after is None else min(retry_after, math.ceil(change - now))
+    times = [retry_after, change and math.ceil(change - now), SIGN_SECONDS if talks else None]
+    return min((one for one in times if one is not None), default=None)
 
 
 async def _answered(found: Answer | Awaitable[Answer]) -> Answer:

@@ -17,8 +17,9 @@ VISIT_SECONDS = 2.0
 TOGETHER = 16
 """Visitors' records that are brought up at once: a store on another machine is asked for all of them in one
 go."""
-# A browser asks `decide` again while a page is shown; after this long without a sign the visitor has gone.
-LIVE_SECONDS = 60
+# While a visitor talks, its browser gives a sign at least once a minute; after this long without one it is
+# gone.
+LIVE_SECONDS = 90
 
 
 def visit_mark(visitor: Visitor | None, now: float) -> list[object]:

@@ -14,11 +14,8 @@ export function equip(tools, shadow) {
     shadow.adoptedStyleSheets = [...shadow.adoptedStyleSheets, style];
   }
   ({ element, icon, iconButton, onEnter, fill, memory, post, obstacles, send, failed } = tools);
-  return { Menu, Rating, Reply, addAvatar, keepFocus };
+  return { Menu, Rating, Reply, addAvatar, keep };
 }
-
-/** The text when a conversation was deleted. */
-export const { deleted } = TEXTS;
 
 /** Two short tones. Before the visitor has used the page, browsers keep it silent. */
 export function ring() {
@@ -110,13 +107,33 @@ class Rating {
   }
 }
 
-/** The menu in the head. `acts`: `save()`, `forget()`, `sound(on)`; `sounds`: whether a sound is offered. */
+function save({ base }) {
+  const offset = -new Date().getTimezoneOffset();
+  element("a", { href: `${base}transcript?offset=${offset}`, download: "chat.txt" }).click();
+}
+
+async function deleteTalk(widget) {
+  const { base, talk, panel, texts } = widget;
+  const response = await post(`${base}forget-talk`, {}).catch(() => null);
+  if (!response?.ok) {
+    widget.announce(texts.error);
+    return;
+  }
+  widget.greeting = null;
+  talk.forgotten();
+  panel.field.value = "";
+  panel.log.introduce(texts.greeting);
+  widget.refresh();
+  widget.announce(TEXTS.deleted);
+}
+
+/** The menu in the head. `acts`: `widget`, `sound(on)`; `sounds`: whether a sound is offered. */
 class Menu {
   constructor(sounds, acts) {
     this.acts = acts;
     this.button = iconButton("more", TEXTS.more, () => this.toggle());
     this.button.setAttribute("aria-expanded", "false");
-    this.save = this.item(TEXTS.save, () => this.close(acts.save()));
+    this.save = this.item(TEXTS.save, () => this.close(save(acts.widget)));
     this.forget = this.item(TEXTS.delete, () => this.confirm());
     this.items = [this.save, this.forget];
     if (sounds) {
@@ -165,7 +182,7 @@ class Menu {
     const keep = this.item(TEXTS.keep, () => this.close());
     const forget = this.item(TEXTS.delete, () => {
       this.close();
-      acts.forget();
+      deleteTalk(acts.widget);
     });
     this.node.replaceChildren(element("p", {}, TEXTS.delete_all), forget, keep);
     keep.focus();
@@ -297,6 +314,12 @@ function addAvatar(head, address) {
   head.prepend(picture);
 }
 
+/** Keeps the focus and the newest message inside. */
+function keep(panel) {
+  keepFocus(panel);
+  keepEnd(panel.log);
+}
+
 // Behind a chat that fills the screen is nothing that could have the focus.
 function keepFocus(panel) {
   panel.node.addEventListener("keydown", (event) => {
@@ -312,8 +335,31 @@ function keepFocus(panel) {
   });
 }
 
-const LOW = "300px";
+const HERE = 45000; // ms between two reports that the visitor still looks at the page
 const SCROLLED = 60; // px
+
+// A page on which nothing happens asks the server nothing, and the agent would read that the visitor has left.
+function stays(widget) {
+  if (widget.shown && widget.talk.state === "open" && document.visibilityState === "visible") widget.post({ kind: "here" });
+}
+
+// The newest message stays in sight when the log gets lower (a notice, the rating, a keyboard, less room), and when
+// something is added to it.
+function keepEnd(log) {
+  const { node } = log;
+  let end = true;
+  let top = 0;
+  const follow = () => end && log.toEnd();
+  // Only who scrolls up wants to read what is older: a picture that comes makes the log longer, too.
+  const scrolled = () => {
+    end = log.atEnd() || (end && node.scrollTop >= top);
+    top = node.scrollTop;
+  };
+  node.addEventListener("scroll", scrolled, { passive: true });
+  node.addEventListener("load", follow, true);
+  new ResizeObserver(follow).observe(node);
+  new MutationObserver(() => requestAnimationFrame(follow)).observe(node, { childList: true, subtree: true });
+}
 
 /**
  * What makes room where the page was scrolled under the open chat: it goes to the other side, or is lower, and is small
@@ -321,21 +367,16 @@ const SCROLLED = 60; // px
  */
 export function room(widget) {
   introduced(widget);
-  const { panel, panelPlace } = widget;
-  const { node, field } = panel;
+  const { panel } = widget;
+  const { field } = panel;
+  widget.here ??= setInterval(() => stays(widget), HERE);
   const from = scrollY;
   const idle = self.requestIdleCallback ?? ((work) => setTimeout(work));
   let waits = false;
   const make = () => {
     waits = false;
     if (!panel.opened || widget.panel !== panel) return;
-    const found = obstacles();
-    const fits = ["", LOW].some((height) => {
-      node.style.maxHeight = height;
-      return panel.full || panelPlace.look(found, false);
-    });
-    if (fits) return;
-    node.style.maxHeight = "";
+    if (widget.fits(obstacles())) return;
     if (!field.value.trim() && Math.abs(scrollY - from) > SCROLLED) widget.shut();
   };
   return () => {

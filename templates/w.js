@@ -4,6 +4,7 @@ const TOOLS = { element, icon, iconButton, onEnter, fill, memory, post, obstacle
 const HOST = "clew-chat";
 const MOUNTS = 20; // maximum number of times per page view that the host is inserted again after the page removed it
 const REMOUNT = 100; // ms until then, so that two observers cannot chase each other
+const HEIGHTS = ["", "520px", "440px", "370px", "300px"]; // of an open chat
 const ANNOUNCE = 300; // ms until a new live region can announce a text
 
 class Widget {
@@ -135,8 +136,7 @@ class Widget {
         talk.rated = rating;
         this.postTo("rating", { rating, text });
       },
-      save: () => this.save(),
-      forget: () => this.forget(),
+      widget: this,
       sound: (on) => {
         memory.write({ sound: on });
         if (on) this.ring();
@@ -329,26 +329,6 @@ class Widget {
     this.more().then((more) => more.ring()).catch(() => {});
   }
 
-  save() {
-    const offset = -new Date().getTimezoneOffset();
-    element("a", { href: `${this.base}transcript?offset=${offset}`, download: "chat.txt" }).click();
-  }
-
-  async forget() {
-    const response = await post(`${this.base}forget-talk`, {}).catch(() => null);
-    if (!response?.ok) {
-      this.announce(this.texts.error);
-      return;
-    }
-    this.greeting = null;
-    this.talk.forgotten();
-    this.panel.field.value = "";
-    this.panel.log.introduce(this.texts.greeting);
-    this.refresh();
-    const { deleted } = await this.more();
-    this.announce(deleted);
-  }
-
   // Opens the provider's chat with a text, or only loads it (null). If it does not come, there is clew's own.
   async summon(text, rule = null) {
     if (text !== null) this.launcher.setAttribute("aria-busy", "true");
@@ -384,12 +364,23 @@ class Widget {
       })
       .catch(() => {});
     // Open since the page before, it would cover what is to be bought here.
-    if (!this.panel.full && !this.panelPlace.look(obstacles(), false) && !focus) {
+    if (!this.fits(obstacles()) && !focus) {
       this.shut();
       return;
     }
     memory.write({ open: true });
     this.refresh();
+  }
+
+  // Makes the open chat as low as it has to be; whether it then covers nothing.
+  fits(found) {
+    const { panel, panelPlace } = this;
+    const fit = (height) => {
+      panel.node.style.maxHeight = height;
+      return panel.full || panelPlace.look(found, false);
+    };
+    // Where nothing helps it is as high as ever.
+    return HEIGHTS.some(fit) || fit("");
   }
 
   log(entry, next) {
@@ -476,6 +467,8 @@ class Widget {
     const { textContent } = this.count;
     if (textContent && isHidden()) this.more().then((more) => more.showInTitle(textContent)).catch(() => {});
     this.panel.offerFiles(this.talk.files);
+    // Who shows its page, shows it for a conversation.
+    if (this.talk.state !== "open") this.sharing?.then((sharing) => sharing.ended()).catch(() => {});
     const instead = this.elsewhere.failed ? this.chat : null;
     this.panel.report(this.online, this.talk, instead, this.back);
   }

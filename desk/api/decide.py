@@ -17,7 +17,7 @@ from ...chat.providers import Event
 from ...referral.consent.decision import ASSUMED, ConsentState, of_request, recognised
 from ...referral.consent.message import PageMessage, read_message
 from ...referral.cookie import Known, new_visitor_id
-from ...referral.visitor import MessagesRead
+from ...referral.visitor import MessagesRead, StillHere
 from ...service.decisions import Answer, Ask
 from ...service.facts import NONE_TOLD, PageNow
 from ...service.limits import LimitedError, network_of
@@ -57,7 +57,7 @@ class EventBody(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    kind: Literal["seen", "dismissed", "accepted", "read", "chat"]
+    kind: Literal["seen", "dismissed", "accepted", "read", "here", "chat"]
     event: Event | None = None
     id: str | None = Field(None, min_length=1, max_length=100, pattern=r"^[\x21-\x7e]+$")
     rule: str = Field("", max_length=64)
@@ -170,8 +170,8 @@ def _body(text: bytes) -> DecideBody:
 
 @api
 async def events_endpoint(request: Request, at: RequestContext) -> Response:
-    """`POST events`: an invite was seen, dismissed or accepted, or messages were read. Unknown rules and
-    visitors change nothing."""
+    """`POST events`: an invite was seen, dismissed or accepted, messages were read, or the visitor still
+    looks at the page. Unknown rules and visitors change nothing."""
     body = await json_body(request, EventBody)
     at.take("events")
     known = known_visitor(request.scope, at)
@@ -179,6 +179,9 @@ async def events_endpoint(request: Request, at: RequestContext) -> Response:
         if body.event is not None:
             says = at.service.provider_pages.says
             await says(at.site, known, body.event, body.id, at.origin.client)
+    elif body.kind == "here":
+        if known is not None:
+            await at.service.visitors.note(at.site, known, [StillHere()], at.origin.client, "events")
     elif body.kind == "read":
         talker = known or cookie_visitor(request.scope, at)
         # A cookie for the conversation alone has no touches to restore.

@@ -35,9 +35,19 @@ Handler = Callable[[Request, RequestContext], Awaitable[Response]]
 
 
 @cache
-def _style() -> tuple[bytes, str]:
-    body = (_FOLDER / _STYLE).read_bytes()
+def _style(color: str) -> tuple[bytes, str]:
+    """The style sheet with a button in the site's colour, and a short text that changes with it."""
+    rule = f"\nbutton {{ background: {color}; color: {_ink(color)}; }}\n"
+    body = (_FOLDER / _STYLE).read_bytes() + rule.encode("ascii")
     return body, sha256(body).hexdigest()[:16]
+
+
+def _ink(color: str) -> str:
+    """Black or white text on `#rrggbb`, as in the chat (templates/widget/theme.js; WCAG 2.2, contrast)."""
+    parts = [int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = (one / 12.92 if one <= 0.04045 else ((one + 0.055) / 1.055) ** 2.4 for one in parts)
+    light = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    return "#ffffff" if 1.05 / (light + 0.05) >= 4.5 else "#000000"
 
 
 def language_of(request: Request, at: RequestContext) -> str:
@@ -63,11 +73,10 @@ def shown(
         language=language,
         direction=found.direction,
         root=root,
-        css=_style()[1],
+        css=_style(at.site.settings.widget.color)[1],
         calls=at.site.settings.callback is not None,
         shop=at.origin.host,
         query=f"?lang={language}" if "lang" in request.query_params else "",
-        color=at.site.settings.widget.color,
         **values,
     )
     policy = (
@@ -178,7 +187,7 @@ async def reply_to(request: Request, at: RequestContext) -> Response:
 
 async def style(request: Request) -> Response:
     """The style sheet of the forms."""
-    body, version = _style()
+    body, version = _style(request_context(request).site.settings.widget.color)
     kept = "max-age=31536000, immutable" if request.query_params.get("v") == version else "max-age=3600"
     headers = {"Cache-Control": f"public, {kept}", "X-Content-Type-Options": "nosniff"}
     return Response(body, media_type="text/css; charset=utf-8", headers=headers)

@@ -83,7 +83,7 @@ class Log {
     const row = this.rows.get(entry);
     if (!row) return;
     row.querySelector(".status")?.remove();
-    if (this.mark?.parentNode !== row) this.mark = null;
+    if (!this.mark?.parentNode) this.mark = null;
     const { sending, sending_at, failed, failed_until, retry, blocked } = this.texts;
     const time = entry.due && this.time(new Date(entry.due), { second: "2-digit" });
     if (entry.state === "sending") {

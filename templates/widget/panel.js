@@ -7,7 +7,7 @@ class Panel {
   /**
    * `look` is `{title, greeting, avatar, sound, preview}`: a text, a text, the address of a picture, whether a sound is
    * offered, and whether agents see what is being written. `acts` are callbacks: `send(text)`, `attach(files)`, `retry(entry)`,
-   * `replyTo(mail)`, `minimise()`, `typing(text)`, `rate(rating, text)`, `save()`, `forget()`, `sound(on)`.
+   * `replyTo(mail)`, `minimise()`, `typing(text)`, `rate(rating, text)`, `sound(on)`, and `widget`, whose panel it is.
    */
   constructor(texts, language, look, acts) {
     this.texts = texts;
@@ -76,7 +76,7 @@ class Panel {
   equip(more) {
     if (this.menu) return false;
     const { send, failed } = this.texts;
-    const { Menu, Rating, Reply, addAvatar, keepFocus } = more.equip({ ...TOOLS, send, failed }, this.node.getRootNode());
+    const { Menu, Rating, Reply, addAvatar, keep } = more.equip({ ...TOOLS, send, failed }, this.node.getRootNode());
     const { acts } = this;
     this.menu = new Menu(this.look.sound, acts);
     this.rating = new Rating(acts.rate);
@@ -86,7 +86,7 @@ class Panel {
     this.reply = new Reply(acts.replyTo);
     this.notice.after(this.reply.node);
     addAvatar(this.node.firstChild, this.look.avatar);
-    keepFocus(this);
+    keep(this);
     return true;
   }
 

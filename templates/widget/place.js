@@ -6,7 +6,7 @@ const AIR = 4; // px around what is not covered
 const SETTLED = 150; // ms after the last scroll event
 const LOOK = 1000; // ms until the page may have changed
 const CONTROLS =
-  "button,input:not([type=hidden]),select,textarea,summary,iframe,[role=button],[role=checkbox],[contenteditable=true]";
+  "button,label,input:not([type=hidden]),select,textarea,summary,iframe,[role=button],[role=checkbox],[contenteditable=true]";
 const SUMS = "[class*=price i],[class*=total i],[id*=total i],[itemprop=price]";
 const MONEY = /\p{Sc}\s?\d|\d\s?(?:\p{Sc}|kr|zł|Kč|Ft|lei|лв|грн|руб|[A-Z]{3}\b)|\b[A-Z]{3}\s?\d/u;
 

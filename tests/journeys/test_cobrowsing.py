@@ -156,3 +156,25 @@ async def test_the_visitor_says_no_and_is_not_seen(chromium: Browser, desk: Desk
     await expect(chat.get_by_role("button", name="Yes, you may see my page")).to_have_count(0)
     assert await desk.service.cobrowsing.state(site, entry) == "off"
     assert sent == []
+
+
+async def test_the_visitor_hears_that_its_page_is_shown_no_more_when_the_conversation_is_closed(
+    chromium: Browser, desk: DeskServer, address: str
+) -> None:
+    visitor = await (await chromium.new_context(locale="en-GB")).new_page()
+    await shop(visitor, address, [])
+    await visitor.goto(address.removesuffix("-/clew/") + "pots")
+    await visitor.get_by_role("button", name="Ask us").click()
+    chat = visitor.get_by_role("dialog")
+    await chat.get_by_label("Write a message").fill("Hello")
+    await visitor.keyboard.press("Enter")
+    await expect(chat.locator(".visitor .status")).to_have_text("Sent")
+    site = desk.service.sites.get("shop")
+    entry = (await desk.service.ledger.inbox.page("shop", 0, None))[0].conversation
+    assert site is not None
+    await desk.service.cobrowsing.ask(site, entry, "bo")
+    await chat.get_by_role("button", name="Yes, you may see my page").click()
+    await expect(chat.locator(".sharing")).to_be_visible()
+    await desk.service.conversations.close("shop", entry.id, "bo")
+    await expect(chat.get_by_text("This conversation has ended.")).to_be_visible()
+    await expect(chat.locator(".sharing")).to_have_count(0)

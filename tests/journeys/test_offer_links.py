@@ -105,6 +105,12 @@ async def test_an_offer_is_followed_by_an_order_of_the_partner_who_sent_the_visi
             assert await faults(desk) == []
         await desk.get_by_role("button", name="Send").click()
         await expect(desk.locator("#offers")).to_contain_text("Not clicked yet")
+        # In its place beside the conversation, and not over something else.
+        inside = """(list) => {
+          const [a, b] = [list, list.closest("section")].map((node) => node.getBoundingClientRect());
+          return a.top >= b.top && a.bottom <= b.bottom && a.left >= b.left && a.right <= b.right;
+        }"""
+        assert await desk.locator("#offer-lines").evaluate(inside)
 
         chat = page.get_by_role("dialog")
         link = chat.get_by_role("link", name=f"{LABEL} (TEN-1)")

@@ -412,6 +412,46 @@ async def test_a_long_history_is_shown_up_to_its_bound(clew: FakeClew, page: Pag
     await expect(texts(page).last).to_be_in_viewport()
 
 
+async def test_a_mark_below_a_message_goes_to_the_next_one(clew: FakeClew, page: Page) -> None:
+    await opened(clew, page)
+    marks = page.locator(".row.visitor .status")
+    for number in range(3):
+        await write(page, f"question {number}")
+        await clew.until(lambda: clew.streams)
+        await clew.say(f"answer {number}")
+        await expect(texts(page)).to_have_count(2 * (number + 1))
+        await expect(marks).to_have_text(["Sent"])
+        await expect(page.locator(".row.visitor").last.locator(".status")).to_have_count(1)
+
+
+async def test_the_newest_message_stays_in_sight_when_the_chat_gets_lower(clew: FakeClew, page: Page) -> None:
+    for number in range(12):
+        await clew.say(f"message {number}")
+    clew.answer = TALKING
+    dialog = await opened(clew, page)
+    await expect(dialog.get_by_role("button", name="More")).to_be_visible()
+    await expect(texts(page).last).to_be_in_viewport(ratio=1)
+    await dialog.evaluate("(node) => (node.style.maxHeight = '300px')")
+    await expect(texts(page).last).to_be_in_viewport(ratio=1)
+    # Who reads older ones is left there.
+    await texts(page).first.scroll_into_view_if_needed()
+    await clew.say("one more")
+    await expect(texts(page)).to_have_count(13)
+    await expect(texts(page).first).to_be_in_viewport()
+
+
+async def test_a_visitor_who_talks_gives_signs_while_it_looks_at_the_page(clew: FakeClew, page: Page) -> None:
+    await page.clock.install()
+    dialog = await opened(clew, page)
+    await expect(dialog.locator(".menu")).to_have_count(1)
+    await page.clock.run_for(60_000)
+    assert [event for event in clew.events if event["kind"] == "here"] == []
+    await write(page, "Is the pot in stock?")
+    await clew.until(lambda: clew.streams)
+    await page.clock.run_for(60_000)
+    await clew.until(lambda: {"kind": "here"} in clew.events)
+
+
 async def test_read_messages_are_reported_once_they_are_visible(clew: FakeClew, page: Page) -> None:
     clew.answer = TALKING | {"unread": 1}
     clew.state = "open"

@@ -174,7 +174,7 @@ async def test_it_is_lower_where_both_sides_are_needed_and_grows_again(clew: Fak
     before = await page.evaluate(f"{PANEL}.offsetHeight")
     await page.locator(".buy").evaluate("(node) => node.scrollIntoView({ block: 'start' })")
     await page.evaluate("scrollBy(0, -150)")
-    await page.wait_for_function(f"{PANEL}.offsetHeight < 310")
+    await page.wait_for_function(f"{PANEL}.offsetHeight === 440")
     assert not await overlap(page, dialog, page.locator(".buy"))
     await page.evaluate("scrollTo(0, 0)")
     await page.wait_for_function(f"{PANEL}.offsetHeight === {before}")

@@ -50,6 +50,7 @@ class Files {
     });
     field.addEventListener("change", () => field.files.length && form.requestSubmit());
     form.querySelector("button").hidden = true;
+    form.classList.add("at-once");
     field.multiple = true;
     talk.text.addEventListener("paste", (event) => this.take(event.clipboardData.files, event));
     pane.addEventListener("dragover", (event) => {

@@ -73,7 +73,7 @@ if (ask !== null && typeof Notification === "function") {
   const said = document.getElementById("notify-state");
   const words = {
     granted: "This browser shows notifications.",
-    denied: "This browser blocks them: allow them in its settings for this site.",
+    denied: "This browser blocks notifications: allow them in its settings for this site.",
     default: "This browser was not asked yet.",
   };
   const show = () => {

@@ -18,6 +18,7 @@ from clew.referral.cookie import Known, VisitorCookie
 from clew.referral.domains import CookieDomains
 from clew.service.facts import AgentLoad
 from clew.settings.model import Hours, Settings
+from clew.stores.watch import LIVE_SECONDS
 from pydantic import SecretStr
 from starlette.applications import Starlette
 from starlette.routing import Route
@@ -404,6 +405,26 @@ async def test_numbers_keep_all_digits(browser: httpx2.AsyncClient) -> None:
     body = b'{"id": "1002", "total": 100000000000.07, "currency": "EUR"}'
     answer = await browser.post("orders", content=body, headers=BEARER | {"content-type": "application/json"})
     assert answer.json()["total"] == "100000000000.07"
+
+
+async def test_a_visitor_who_talks_is_there_as_long_as_its_page_gives_signs(
+    app: ClewMiddleware, browser: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await browser.post("decide", json=ask())  # the first answer, without a record
+    await browser.post("decide", json=ask())
+    known = app.service.sites["shop"].cookie.open(browser.cookies["clew_visitor"])
+    assert known is not None
+    await browser.post("messages", json={"text": "Hello?", "client_id": "here-1", "language": "en"})
+    # A page on which nothing happens asks again before the desk would say that the visitor has left.
+    asks_again = (await browser.post("decide", json=ask())).json()["retry_after"]
+    assert 0 < asks_again < LIVE_SECONDS
+    later = app.service.clock.now() + 100
+    monkeypatch.setattr(app.service.clock, "now", lambda: later)
+    assert (await browser.post("events", json={"kind": "here"})).status_code == 204
+    stored = await app.service.visits.get("shop", known.visitor)
+    assert stored is not None
+    assert stored.seen_at == later
+    assert (stored.pages, stored.visits) == (1, 1)
 
 
 async def test_the_page_hears_when_somebody_is_there_again(

@@ -139,6 +139,16 @@ async def test_the_page_loads_and_leads_nowhere_else(desk: DeskServer) -> None:
     assert "immutable" in style.headers["cache-control"]
 
 
+@pytest.mark.parametrize(("color", "ink"), [("#f7d154", "#000000"), ("#7a3e12", "#ffffff")])
+async def test_the_button_has_the_sites_colour_and_can_be_read(tmp_path: Path, color: str, ink: str) -> None:
+    async with desk_server(tmp_path, more={"widget": {"color": color}}) as desk:
+        client = desk.client()
+        page = await client.get("ask")
+        style = await client.get("visitor.css", params={"v": re.findall(r"css\?v=(\w+)", page.text)[0]})
+        assert style.text.endswith(f"button {{ background: {color}; color: {ink}; }}\n")
+        assert "immutable" in style.headers["cache-control"]
+
+
 async def test_the_widget_gives_an_address_for_the_open_conversation(desk: DeskServer) -> None:
     client = desk.visitor()
     assert (await client.post("reply-to", json={"mail": "kim@example.com"})).status_code == 409

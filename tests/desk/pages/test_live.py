@@ -155,7 +155,7 @@ async def test_an_answer_that_could_not_be_sent_stays_in_the_field(
 async def test_a_canned_response_is_inserted_and_not_sent(desk: DeskServer, tab: Tab, address: str) -> None:
     talk = await desk.says("hallo")
     await tab.goto(f"{address}desk/conversations/{talk}")
-    await tab.get_by_text("Canned answers", exact=True).click()
+    await tab.locator("summary", has_text="Canned answers").click()
     await tab.get_by_role("link", name="Guten Tag").click()
     await expect(tab.get_by_label("Your answer")).to_have_value("Guten Tag! Wie kann ich Ihnen helfen?")
     assert len((await desk.visitor(base=HOST).get("messages")).json()["messages"]) == 1

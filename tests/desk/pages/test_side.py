@@ -108,6 +108,23 @@ async def test_conversations_come_and_go_without_a_reload(
     await expect(columns.nth(2).locator(".by-agent .text")).to_have_text("Welcome")
 
 
+async def test_pages_are_no_longer_than_the_window_and_boxes_stand_beside_their_words(
+    tab: Tab, talks: list[str], address: str
+) -> None:
+    longer = "document.documentElement.scrollHeight - innerHeight"
+    for path in (f"conversations/{talks[0]}", "talks"):
+        await tab.goto(f"{address}desk/{path}")
+        await expect(tab.locator("textarea").first).to_be_visible()
+        assert await tab.evaluate(longer) <= 0, path
+    await tab.goto(f"{address}desk/account")
+    box = await tab.locator("[name=sound]").bounding_box()
+    words = await tab.get_by_text("with a sound").bounding_box()
+    assert box is not None
+    assert words is not None
+    assert box["width"] < 24
+    assert words["y"] < box["y"] + box["height"] / 2 < words["y"] + words["height"]
+
+
 async def test_one_is_closed_from_its_column_and_the_others_stay(
     tab: Tab, talks: list[str], address: str
 ) -> None:

@@ -46,10 +46,10 @@ def test_visits_are_apart_by_half_an_hour_and_the_last_page_of_an_old_one_has_no
     assert (found.visits, found.pages, found.visit_at) == (2, 1, NOW - 60)
 
 
-def test_a_visitor_without_activity_for_a_minute_is_offline() -> None:
+def test_a_visitor_without_a_sign_for_a_minute_and_a_half_is_offline() -> None:
     visitor = one("http://shop.test/")
-    assert summary(visitor, own, NOW + 59).live
-    gone = summary(visitor, own, NOW + 60)
+    assert summary(visitor, own, NOW + 89).live
+    gone = summary(visitor, own, NOW + 90)
     assert not gone.live
     assert gone.page is not None
     assert not gone.page.now
