@@ -144,6 +144,15 @@ class Withdrawn(Struct, frozen=True):
                 visitor.offers = _with(visitor.offers, replace(found, end="withdrawn"))
 
 
+ARM_BIT: Final = 16
+"""From this bit on, the number of an experiment has the arm, where the lot may change."""
+
+
+def kept_arm(exposed: Mapping[str, int], key: str) -> int:
+    """The arm that the record has for an experiment; 0 for none."""
+    return exposed.get(key, 0) >> ARM_BIT
+
+
 def moved_on(exposed: Mapping[str, int], *, same_visit: bool) -> Mapping[str, int]:
     """The record's experiments after another page: those in which the visitor was assigned have one bit more,
     by which it is known whether it went on in the same visit. See `going_on`."""
@@ -171,5 +180,7 @@ class Exposed(Struct, frozen=True):
         """Join them."""
         found = dict(visitor.exposed)
         for key, steps in self.steps.items():
-            found[key] = found.pop(key, 0) | steps
+            known = found.pop(key, 0)
+            # The first arm stays, also if two tabs were given one at the same time.
+            found[key] = known | (steps & (1 << ARM_BIT) - 1 if known >> ARM_BIT else steps)
         visitor.exposed = dict(list(found.items())[-EXPOSED:])

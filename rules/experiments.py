@@ -45,14 +45,25 @@ class Experiment(Struct, frozen=True):
         """Its name in visitors' records."""
         return f"{self.salt[:4].hex()}{self.version[:6]}"
 
-    def arm(self, visitor: str) -> str:
-        """The arm of a visitor."""
+    adaptive: bool = False
+
+    def arm(self, visitor: str, kept: int = 0, parts: Sequence[float] = ()) -> str:
+        """The arm of a visitor: the one that its record has `kept` (see `code`), else by lot, with other
+        `parts` than those of the experiment if these are given."""
+        if 0 < kept <= len(self.arms):
+            return self.arms[kept - 1].name
         place = place_of(self.salt, visitor)
-        for arm in self.arms:
-            if place < arm.part:
+        for arm, part in zip(self.arms, parts or [arm.part for arm in self.arms], strict=True):
+            if place < part:
                 return arm.name
-            place -= arm.part
+            place -= part
         return self.arms[-1].name
+
+    def code(self, arm: str) -> int:
+        """What a visitor's record keeps of its arm, from 1; 0 where the lot always gives the same."""
+        if not self.adaptive:
+            return 0
+        return 1 + next((place for place, one in enumerate(self.arms) if one.name == arm), -1)
 
 
 def place_of(salt: bytes, visitor: str) -> float:
@@ -66,7 +77,8 @@ def experiment_of(site: str, rule: Rule) -> Experiment:
     """The experiment of a rule that invites: its texts, and nobody invited as one more arm."""
     version = version_of(rule)
     salt = _salt("rule", site, rule.name, version)
-    return Experiment(rule.name, version, tuple(_arms(rule)), salt)
+    adaptive = rule.adaptive and len(rule.variants) > 1
+    return Experiment(rule.name, version, tuple(_arms(rule)), salt, adaptive)
 
 
 def holdout_of(site: str, invites: Invites) -> Experiment:

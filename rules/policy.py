@@ -5,14 +5,14 @@ it dismissed and ignored, the limits, the pause); then the share; then whether t
 then the experiments. So whoever is compared could have been invited at that moment.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from typing import Final, Protocol
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
-from ..referral.invites import Offer, ignored, offer_of
+from ..referral.invites import Offer, ignored, kept_arm, offer_of
 from ..settings.model import Rule, Site, Week
 from .experiments import HELD_OUT, NO_INVITE, Experiment, experiment_of, holdout_of, place_of, share_salt
 from .moments import HORIZON
@@ -46,9 +46,10 @@ class Case(Struct, frozen=True):
     """Whom a decision is about, and when. `visit` is the number of the visit; `ordered` is whether it has
     ordered in it, `on_order` whether this page showed the order. `load` is None if it is not known who is
     there. `recognised`: the visitor is the same on its next page. `withdrawn` are the events that
-    have ended invites in the visit. `full` says, for so many invites a minute, after how many seconds there
-    may be one more; 0 for now. `unable` says of an invite why it has nothing to offer now: a number that
-    nobody answers."""
+    have ended invites in the visit. `exposed` are the experiments of its record, `parts` the present ones of
+    the arms of adaptive rules, by key. `full` says, for so many invites a minute, after how many seconds
+    there may be one more; 0 for now. `unable` says of an invite why it has nothing to offer now: a number
+    that nobody answers."""
 
     visitor: str
     view: str
@@ -61,6 +62,8 @@ class Case(Struct, frozen=True):
     load: Load | None = None
     recognised: bool = True
     withdrawn: tuple[str, ...] = ()
+    exposed: Mapping[str, int] = {}
+    parts: Mapping[str, Sequence[float]] = {}
     full: Callable[[float], float] = lambda rate: 0.0
     unable: Callable[[Rule], Refusal | None] = lambda rule: None
 
@@ -261,7 +264,7 @@ class Asked:
             self.noted.append((holdout, self._held, assigned))
         if self._held == HELD_OUT:
             return refusal or Refusal(f"the visitor is in the hold-out of {self._policy.invites.holdout:g} %")
-        arm = experiment.arm(case.visitor)
+        arm = _arm(experiment, case)
         self.noted.append((experiment, arm, assigned))
         if arm == NO_INVITE:
             return refusal or Refusal(f"the visitor is in the arm without an invite ({rule.no_invite:g} %)")
@@ -307,8 +310,13 @@ def standing(policy: Policy, case: Case) -> tuple[str, ...]:
         lines.append(f"places for invites: {places}, {places * limits.throttle:g} invites a minute")
     for name, own in policy.own.items():
         if own.experiment is not None and len(own.experiment.arms) > 1:
-            lines.append(f"arm of {name}: {own.experiment.arm(case.visitor)}")
+            lines.append(f"arm of {name}: {_arm(own.experiment, case)}")
     return tuple(lines)
+
+
+def _arm(experiment: Experiment, case: Case) -> str:
+    key = experiment.key
+    return experiment.arm(case.visitor, kept_arm(case.exposed, key), case.parts.get(key, ()))
 
 
 def _fate(one: Offer) -> str:

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from ..events.events import Events
 from ..referral.cookie import Known
-from ..referral.invites import STEPS, Exposed, Invited, Offered, going_on, offer_of
+from ..referral.invites import ARM_BIT, STEPS, Exposed, Invited, Offered, going_on, kept_arm, offer_of
 from ..referral.visitor import Change, Visitor
 from ..rules.experiments import HELD_OUT, NO_INVITE, Experiment
 from ..rules.policy import Asked, Case, Load, moment
@@ -52,6 +52,8 @@ class Inviting:
         self._exposures = exposures
         self._events = events
         self._clock = clock
+        # The parts of the arms of adaptive rules, by the experiment's key; see `adapting.py`.
+        self.parts: Mapping[str, Sequence[float]] = {}
 
     def ask(
         self,
@@ -84,6 +86,8 @@ class Inviting:
                 load=_load(load),
                 recognised=recognised,
                 withdrawn=visitor.withdrawn,
+                exposed=visitor.exposed,
+                parts=self.parts,
                 full=full,
                 unable=partial(self._unable, site, now, recognised),
             ),
@@ -121,7 +125,7 @@ class Inviting:
         held = site.invites.holdout
         for key in going_on(visitor.exposed):
             if (experiment := site.invites.by_key.get(key)) is not None:
-                arm, times = experiment.arm(visitor.id), {"went_on": now}
+                arm, times = _arm(experiment, visitor), {"went_on": now}
                 self._exposures.add(site.name, experiment.rule, experiment.version, visitor.id, arm, times)
         for experiment, arm, bits in _reached(asked, rule):
             new = bits & ~visitor.exposed.get(experiment.key, 0)
@@ -164,7 +168,7 @@ class Inviting:
         found = await self._visitors.remember(site, known, changes, client)
         if experiment is None or found.forgotten or not offer_of(found.offers, rule, found.visits):
             return
-        arm, now = experiment.arm(known.visitor), self._clock.now()
+        arm, now = _arm(experiment, found), self._clock.now()
         if arm != NO_INVITE:
             self._exposures.add(site.name, rule, experiment.version, known.visitor, arm, {what: now})
 
@@ -193,7 +197,8 @@ def _reached(asked: Asked, rule: Rule | None) -> Iterator[tuple[Experiment, str,
     for experiment, arm, assigned in asked.noted:
         before = found[experiment.rule][2] if experiment.rule in found else 1
         rendered = rule is not None and experiment.rule == rule.name
-        found[experiment.rule] = (experiment, arm, before | assigned << 1 | rendered << 2)
+        bits = before | assigned << 1 | rendered << 2 | experiment.code(arm) << ARM_BIT
+        found[experiment.rule] = (experiment, arm, bits)
     yield from found.values()
 
 
@@ -201,6 +206,11 @@ def given(visitor: Visitor, page: PageNow, rule: Rule) -> bool:
     """Whether the record has it that this page view shows the invite of this rule."""
     offer = offer_of(visitor.offers, rule.name, visitor.visits)
     return offer is not None and offer.on(page.view)
+
+
+def _arm(experiment: Experiment, visitor: Visitor) -> str:
+    """The arm that a visitor has."""
+    return experiment.arm(visitor.id, kept_arm(visitor.exposed, experiment.key))
 
 
 def _situation(visitor: Visitor, now: float) -> Situation:

@@ -280,7 +280,7 @@ def texts_of(rule: Rule) -> list[str]:
 def shares_out(rule: Rule) -> bool:
     """Whether visitors go to the texts by success: what is known of these is biased then, and they get no
     verdict."""
-    return False
+    return rule.adaptive and len(rule.variants) > 1
 
 
 def looks_of(

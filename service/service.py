@@ -38,6 +38,7 @@ from ..stores.visits import Visits
 from ..stores.visits_engines import visits_at
 from ..stores.watch import Watch
 from . import workflow
+from .adapting import Adapting
 from .agents import AgentLoads
 from .asking import Asking
 from .attention import Attention
@@ -302,6 +303,7 @@ class Service:
             self.limits, self.visitors, self.exposures, self.events, self.clock, self.invite_offers
         )
         self.text_calls = TextCalls(self.events, self.clock, self.tasks.later)
+        self.adapting = Adapting(self.ledger.rule_looks, self.sites, self.inviting, self.events, self.clock)
         self.decisions = Decisions(
             self.visits,
             self.visitors,
@@ -430,6 +432,7 @@ class Service:
                 ("clew-exposures", self.exposures.run()),
                 ("clew-rule-ends", RuleEnds(self.sites, self.events, self.clock).run()),
                 ("clew-verdicts", self.judge.run()),
+                ("clew-adapting", self.adapting.run()),
                 ("clew-staffing", self.staffing.run()),
                 ("clew-presence", self.provider_polling.run()),
             ]

@@ -56,6 +56,7 @@ class RulePolicy(Model):
     days: int | None = Field(None, ge=1, le=365)
     variants: list[Variant] = Field([], max_length=10)
     no_invite: float = Field(0.0, ge=0, lt=100)
+    adaptive: bool = False
     goal: Goal = "sale"
     target: float = Field(0.2, gt=0, lt=1)
     stage: Stage | None = None

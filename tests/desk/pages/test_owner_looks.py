@@ -16,6 +16,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 PAGES = (
     "team",
     "team?period=week",
+    "results",
+    "results?weeks=1",
     "orders",
     "waiting",
     "partners",
