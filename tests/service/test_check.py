@@ -53,6 +53,7 @@ def test_a_valid_file_gives_its_settings(tmp_path: Path) -> None:
     assert settings.ledger == f"sqlite:///{tmp_path}/clew.db"
 
 
+RULE = "[[sites.rules]]\nname = 'a'\naction = 'invite'\n"
 SITE = [
     # below the site's name (the first line is line 4), key below sites[0], line, part of the message, hint
     ("api_token = 'short'", "api_token", 4, "at least 16 characters", None),
@@ -77,6 +78,31 @@ SITE = [
         "[[sites.rules]]\nname = 'a'\naction = 'invite'\n"
         "variants = [{ name = 'x', text = 'X' }, { name = 'x', text = 'Y' }]",
         *("rules[0].variants[1].name", 7, "another text of the rule has the name 'x'", ""),
+    ),
+    (RULE + "text = 'Hello {name}'", "rules[0].text", 7, "{name} is no placeholder", None),
+    (
+        RULE + "text = 'x'\ntext_plain = '{cart}'",
+        "rules[0].text_plain",
+        8,
+        "may have no value",
+        "write {cart|…}",
+    ),
+    (RULE + "text = '{keyword|}'", "rules[0].text", 7, "no search word is ever said", None),
+    (RULE + "persona = 'anna'", "rules[0].persona", 7, "the site has no such persona", "it has none"),
+    (RULE + "offer = 'summer'", "rules[0].offer", 7, "the site has no such coupon", "it has none"),
+    (RULE + "number = '+4930123456'", "rules[0].number", 7, "`number` is for numbers", None),
+    (RULE + "text_from = 'ftp://x'", "rules[0].text_from", 7, "not a URL to call", None),
+    (
+        RULE + "text_from = { url = 'https://x.example', facts = ['cart.valu'] }",
+        *("rules[0].text_from.facts[0]", 7, "unknown fact", "did you mean cart.value?"),
+    ),
+    (
+        "[[sites.rules]]\nname = 'a'\naction = 'callback'",
+        *("rules[0].action", 6, "this site calls nobody back", "add [sites.callback]"),
+    ),
+    (
+        "[sites.phone]\nnumber = '030 1234'",
+        *("phone.number", 5, "not a phone number with its country code", None),
     ),
     ("platform = 'oscar'", "platform", 4, "unknown platform 'oscar'", "did you mean django-oscar?"),
     ("never = ['/a', 'b']", "never[1]", 4, "a path begins with / or *", 'write "/b"'),
