@@ -41,12 +41,8 @@ async def page_mark(at: RequestContext, shown: Sequence[str] = ()) -> str:
     others that the page does not show, and stamps of the inbox and of the rest. Taken before the page is
     built."""
     await at.service.watch.glance()
-    return f"{at.service.watch.settled}.{await _inbox_stamp(at)}.{await _page_stamp(at, shown)}"
-
-
-async def _inbox_stamp(at: RequestContext) -> str:
-    """A short text that differs whenever the inbox does."""
-    return _stamp([await at.service.ledger.inbox.version(at.site.name)])
+    inbox = _stamp([await at.service.ledger.inbox.version(at.site.name)])
+    return f"{at.service.watch.settled}.{inbox}.{await _page_stamp(at, shown)}"
 
 
 async def _page_stamp(at: RequestContext, shown: Sequence[str]) -> str:
@@ -194,7 +190,8 @@ class DeskReader:
     async def _changes(self, listener: Listener) -> list[bytes]:
         events = await self._messages() if await self._follow(listener) else []
         before, shown = self._mark, [one.id for one in self._shown]
-        self._mark = await _inbox_stamp(self._at), await _page_stamp(self._at, shown)
+        inbox = _stamp([await self._at.service.ledger.inbox.shared_version(self._at.site.name)])
+        self._mark = inbox, await _page_stamp(self._at, shown)
         names = [name for name, old, new in zip(PARTS, before, self._mark, strict=True) if old != new]
         waits = await elsewhere(self._context)
         if self._elsewhere not in (None, waits) and "inbox" not in names:
