@@ -265,6 +265,9 @@ class Viewed(Struct, frozen=True):
     def apply(self, visitor: Visitor, now: float) -> None:
         """Count the page view, and a new visit after a gap of 30 minutes."""
         seen_at, visitor.seen_at = visitor.seen_at, now
+        if visitor.visit_at > now:
+            # The clock was set back: the visit is as old as it was at its last page, and goes on from there.
+            visitor.visit_at = now - max(0.0, seen_at - visitor.visit_at)
         if visitor.touches:
             visitor.touches = with_shown(visitor.touches, now)
         if visitor.viewed(self.page.view):

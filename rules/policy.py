@@ -20,7 +20,7 @@ from .ranked import Refusal
 
 DAY: Final = 86400.0
 BUSY_SECONDS: Final = 60.0
-"""After which a page asks again whether the agents have time."""
+"""After which a page asks again whether the agents have time, or the visit store answers."""
 
 
 class Hours(Protocol):
@@ -47,9 +47,9 @@ class Case(Struct, frozen=True):
     ordered in it, `on_order` whether this page showed the order. `load` is None if it is not known who is
     there. `recognised`: the visitor is the same on its next page. `withdrawn` are the events that
     have ended invites in the visit. `exposed` are the experiments of its record, `parts` the present ones of
-    the arms of adaptive rules, by key. `full` says, for so many invites a minute, after how many seconds
-    there may be one more; 0 for now. `unable` says of an invite why it has nothing to offer now: a number
-    that nobody answers."""
+    the arms of adaptive rules, by key. `unread`: the record cannot be read or written
+    now. `full` says, for so many invites a minute, after how many seconds there may be one more; 0 for now.
+    `unable` says of an invite why it has nothing to offer now: a number that nobody answers."""
 
     visitor: str
     view: str
@@ -61,6 +61,7 @@ class Case(Struct, frozen=True):
     on_order: bool = False
     load: Load | None = None
     recognised: bool = True
+    unread: bool = False
     withdrawn: tuple[str, ...] = ()
     exposed: Mapping[str, int] = {}
     parts: Mapping[str, Sequence[float]] = {}
@@ -177,6 +178,9 @@ class Asked:
 
     def _spared(self, rule: Rule) -> Refusal | None:
         case = self._case
+        if case.unread:
+            why = "what it dismissed, and how often it was invited, is not known: the visit store fails"
+            return Refusal(why, BUSY_SECONDS)
         if case.talks:
             return Refusal("in a talk")
         if case.on_order:

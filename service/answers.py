@@ -13,6 +13,8 @@ from ..templates import language as language_of
 from ..templates import text
 from .phone_numbers import shown_number
 
+# Rendered parts that are kept for a site: 10,000 rules in 30 languages would take 150 MB.
+PARTS = 4096
 NO_VALUES: Final[Mapping[str, str]] = {}
 _json = msgspec.json.Encoder().encode
 
@@ -120,6 +122,8 @@ class Answers:
             data["invite"] = _invite(self._site, rule, language, variant, None)
         if self._site.chat.typing_preview:
             data["typing_preview"] = True
+        if len(self._parts) >= PARTS:
+            self._parts.clear()
         part = self._parts[name, language, page, variant] = _json(data)[:-1]
         return part
 

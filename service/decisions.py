@@ -238,6 +238,7 @@ class Decisions:
         except TimeoutError as error:
             # It would take as long to ask it once more.
             self._note_failure(view.site, error)
+            view.unread = True
             return await self._recall(view, view.unstored(None))
         except Exception as error:
             self._note_failure(view.site, error)
@@ -261,6 +262,7 @@ class Decisions:
             stored = None
         if stored is not None and stored.forgotten:
             return await _answered(self._decide_anew(view))
+        view.unread = stored is None
         return await self._recall(view, view.unstored(stored))
 
     async def _recall(self, view: "_View", visitor: Visitor) -> Answer:
@@ -306,7 +308,14 @@ class Decisions:
         load = self._agents.of(site.name, now)
         facts = gather(site, visitor, ask.page, load, now, site.facts, ask.client, view.found)
         asked = self._inviting.ask(
-            site, visitor, ask.page, load, now, recognised=view.recognised, client=ask.origin.client
+            site,
+            visitor,
+            ask.page,
+            load,
+            now,
+            recognised=view.recognised,
+            unread=view.unread,
+            client=ask.origin.client,
         )
         decision = site.rules.decide(facts, asked, ask.page.told)
         if decision.late:
@@ -335,8 +344,7 @@ class Decisions:
         try:
             found = self._visitors.update_at_once(site, _known(view), lambda stored: changes, client, now)
         except Exception as error:
-            self._note_failure(site, error)
-            return self._tell(view, visitor, decision, asked)
+            return self._ask_without_invites(view, visitor, error)
         if found is None:
             return self._claim_later(view, visitor, decision, asked, changes, claims)
         return self._claimed(view, visitor, found, decision, asked, claims)
@@ -358,16 +366,23 @@ class Decisions:
         changes: Sequence[Change],
         claims: int,
     ) -> Answer:
-        """Write the invite down where the store has to be waited for. Without a store it is not known what
-        other tabs show."""
+        """Write the invite down where the store has to be waited for."""
         try:
             async with asyncio.timeout(VISIT_SECONDS):
                 client = view.ask.origin.client
                 found = await self._visitors.remember(view.site, _known(view), changes, client)
         except Exception as error:
-            self._note_failure(view.site, error)
-            return self._tell(view, visitor, decision, asked)
+            return await _answered(self._ask_without_invites(view, visitor, error))
         return await _answered(self._claimed(view, visitor, found, decision, asked, claims))
+
+    def _ask_without_invites(
+        self, view: "_View", visitor: Visitor, error: Exception
+    ) -> Answer | Awaitable[Answer]:
+        """An invite that cannot be written down is not shown: it would come again on each page and in each
+        tab, also to who has dismissed it."""
+        self._note_failure(view.site, error)
+        view.unread = True
+        return self._ask_rules(view, visitor, 0)
 
     def _claimed(
         self, view: "_View", visitor: Visitor, found: Visitor, decision: Decision, asked: Asked, claims: int
@@ -526,6 +541,7 @@ class _View:
         self.found = NOTHING  # what the facts had to wait for
         self.said: Said | None = None  # of the invite that the rules decided on
         self.waited = False  # for the text of an invite
+        self.unread = False  # whether the visitor's record cannot be read or written
 
     def happened(self, stored: Visitor | None) -> Sequence[Change]:
         """The changes to the visitor's record; it may be called again."""

@@ -64,10 +64,11 @@ class Inviting:
         now: float,
         *,
         recognised: bool,
+        unread: bool = False,
         client: str | None = None,
     ) -> Asked:
-        """What `RuleSet.decide` asks. `recognised`: the visitor is the same one on its next page. `client` is
-        the address of who asks."""
+        """What `RuleSet.decide` asks. `recognised`: the visitor is the same one on its next page. `unread`:
+        what is stored of it cannot be read or written now. `client` is the address of who asks."""
 
         def full(rate: float) -> float:
             return max(self._limits.until_free(*one) for one in _throttles(site, rate, client))
@@ -85,6 +86,7 @@ class Inviting:
                 on_order=bool(visitor.ordered_on) and visitor.ordered_on == page_mark(*split(page.url)),
                 load=_load(load),
                 recognised=recognised,
+                unread=unread,
                 withdrawn=visitor.withdrawn,
                 exposed=visitor.exposed,
                 parts=self.parts,

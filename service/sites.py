@@ -6,6 +6,7 @@ are swapped in between two steps of the loop: a request in progress keeps the si
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from itertools import islice
 
@@ -43,6 +44,8 @@ class SiteTable:
         self.roots = frozenset(prefix[:-1] for prefix in prefixes)
         self.hosts = sorted(self.by_host)
         self.at = lru_cache(maxsize=4096)(self._find)
+        # Compiled sites that wait for the swap.
+        self.compiled: dict[str, SiteRuntime] = {}
 
     def _find(self, host: str) -> str | None:
         return next((self.by_host[one] for one in spellings(host) if one in self.by_host), self.any_host)
@@ -150,9 +153,21 @@ class Sites(Mapping[str, SiteRuntime]):
         for site in settings.sites:
             SiteRuntime(settings, site, self._catalogue)
 
+    def prepare(self, settings: Settings) -> SiteTable:
+        """The table of other settings for `swap`, with the changed sites compiled if they are in use, so that
+        no request waits for that: a site with 10,000 rules takes a second. May be called in any thread.
+        Raises the errors of `SiteRuntime`."""
+        table = SiteTable(settings)
+        for name in Changes.between(self.table.by_name, table.by_name).changed:
+            if name in self._compiled:
+                # A revision that does not fit is told when the site is compiled again.
+                with suppress(UnfitError):
+                    table.compiled[name] = self.build(table, name, self.stored.get(name))
+        return table
+
     def swap(self, settings: Settings, table: SiteTable | None = None) -> Changes:
         """Switch to these settings and return what changed. Unchanged sites stay compiled. `table` is the
-        settings' table if it was already created."""
+        settings' table if it was already prepared."""
         table = table or SiteTable(settings)
         old, new = self.table.by_name, table.by_name
         changes = Changes.between(old, new)
@@ -167,6 +182,12 @@ class Sites(Mapping[str, SiteRuntime]):
         self.table = table
         for site in self._compiled.values():
             site.locate(settings)
+        for name, compiled in table.compiled.items():
+            stored = self.stored.get(name)
+            # Another revision may have come meanwhile.
+            if compiled.revision == (0 if stored is None else stored.number):
+                self._keep(compiled)
+        table.compiled.clear()
         return changes
 
     def clock_set_back(self, before: float, seconds: float) -> None:

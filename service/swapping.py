@@ -11,7 +11,6 @@ from ..settings.load import Problem
 from ..settings.model import Settings
 from ..settings.reloading import ReloadError
 from .service import Service
-from .sites import SiteTable
 
 T = TypeVar("T")
 
@@ -68,7 +67,7 @@ class OneProcess:
     def apply(self, settings: Settings) -> Changes:
         """Switch to these settings in one step of the loop, and report it."""
 
-        table = SiteTable(settings)
+        table = self._service.sites.prepare(settings)
 
         def swap() -> Changes:
             changes = self._service.swap(settings, table)

@@ -189,7 +189,7 @@ async def events_endpoint(request: Request, at: RequestContext) -> Response:
             read = MessagesRead(body.message)
             await at.service.visitors.remember(at.site, talker, [read], at.origin.client)
             await at.service.attention.visitor_saw(at.site, talker.visitor, body.message)
-    elif known is not None and any(r.name == body.rule for r in at.site.settings.rules):
+    elif known is not None and body.rule in at.site.invites.own:
         await at.service.inviting.told(at.site, known, body.rule, body.kind, at.origin.client)
         at.service.events.emit(
             "invite", site=at.site.name, visitor=known.visitor, rule=body.rule, what=body.kind

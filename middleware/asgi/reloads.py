@@ -53,7 +53,7 @@ class Reloads:
             service.refuse_swap(problems, requested=True)
             raise SettingsErrors(problems)
         await asyncio.to_thread(service.sites.try_out, settings)
-        changes = service.swap(settings)
+        changes = service.swap(settings, await asyncio.to_thread(service.sites.prepare, settings))
         service.announce_swap(changes)
         return changes
 

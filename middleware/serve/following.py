@@ -123,7 +123,7 @@ class Follower:
         if update.base != self._base:
             return f"has the settings of swap {self._base}, and not those of {update.base}"
         try:
-            self._ready[number] = SiteTable(update.applied(service.settings))
+            self._ready[number] = service.sites.prepare(update.applied(service.settings))
         except Exception as error:
             return f"cannot take the settings: {error!r}"
         return ""

@@ -1,6 +1,9 @@
 """What becomes of invites: the steps that are counted, from the answer of `decide` to the ledger."""
 
-from collections.abc import AsyncIterator
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +14,11 @@ from clew.middleware.asgi.mount import ClewMiddleware
 from clew.service import exposing
 from clew.service.facts import AgentLoad
 from clew.service.inviting import RuleEnds
+from clew.service.service import Service
 from clew.settings.model import Settings
 from clew.stores.ledger.exports import Wanted
 from clew.stores.ledger.exposures import ArmCounts
+from clew.stores.visits import VisitsUnavailableError
 from starlette.applications import Starlette
 
 VARIANTS = [{"name": "one", "text": "One?"}, {"name": "two", "text": "Two?"}]
@@ -23,7 +28,8 @@ class Shop:
     """A shop with rules, by the whole mount."""
 
     def __init__(self, folder: Path, **site: Any) -> None:
-        database = f"sqlite:{folder / 'clew.db'}"
+        self.store = folder / "clew.db"
+        database = f"sqlite:{self.store}"
         settings = {"secret": "s" * 40, "store": database, "ledger": database}
         site = {"name": "shop", "invites": {"holdout": 0}, **site}
         self.clew = ClewMiddleware(Starlette(), Settings.model_validate({**settings, "sites": [site]}))
@@ -37,7 +43,7 @@ class Shop:
     async def ask(self, browser: httpx2.AsyncClient, view: str | None = None, **more: Any) -> dict[str, Any]:
         """One page view, a new one if it is not named."""
         self.views += 1
-        body = {"view": view or f"view-{self.views:06}", "url": "https://shop.example/", "title": "T", **more}
+        body = {"view": view or f"{self.views:08}-view", "url": "https://shop.example/", "title": "T", **more}
         answer = await browser.post("decide", json=body)
         assert answer.status_code == 200
         found = answer.json()
@@ -279,3 +285,112 @@ async def test_an_event_that_withdraws_thousands_of_rules_is_one_name_in_the_rec
         ended = await shop.ask(browser, "view-second", told=["event add_to_cart"])
         assert (ended["action"], ended["withdrawn"]) == ("show", ["add_to_cart"])
         assert (await shop.ask(browser))["action"] != "invite"
+
+
+@contextmanager
+def locked(shop: Shop) -> Iterator[None]:
+    """Another process writes to the visit store, and does not end: it can be read, but not written to."""
+    with closing(sqlite3.connect(shop.store, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+
+
+async def test_who_cannot_be_looked_up_is_not_invited_and_a_limit_holds_when_the_store_is_back(
+    make: Any,
+) -> None:
+    shop = await make([{"pages": 9}, {"name": "show", "action": "show", "priority": -1}])
+    async with shop.browser() as browser, shop.browser() as spared:
+        for one in (browser, spared):
+            await shop.ask(one)
+            assert (await shop.ask(one))["rule"] == "r"
+        await shop.told(spared, "dismissed")
+        store = shop.service.visits
+        get, store.get = store.get, failing
+        try:
+            with locked(shop):
+                for one in (browser, spared):
+                    answer = await shop.ask(one)
+                    assert (answer["rule"], answer["retry_after"]) == ("show", 60)
+        finally:
+            store.get = get
+        assert "visits_down" in [notice.event for notice in shop.service.events.take_noted()]
+        assert (await shop.ask(browser))["rule"] == "r"
+        assert (await shop.ask(spared))["rule"] == "show"
+
+
+async def failing(*given: object) -> None:
+    raise VisitsUnavailableError("it does not answer")
+
+
+async def test_an_invite_that_cannot_be_written_down_is_not_shown(make: Any) -> None:
+    """It would come again on each page, and in each tab."""
+    shop = await make([{"when": ["visit.pages >= 2"]}])
+    async with shop.browser() as browser:
+        await shop.ask(browser)
+        with locked(shop):
+            # What is stored is read, so the rule's line is true, but nothing can be added.
+            assert (await shop.ask(browser, "view-asked"))["rule"] is None
+        assert (await shop.ask(browser, "view-asked"))["rule"] == "r"
+    assert await shop.steps() == {"r": (1, 1, 1, 0, 0, 0)}
+
+
+class SetClock:
+    """The clock of the machine: real seconds pass by `passes`, and people set it."""
+
+    def __init__(self, service: Service) -> None:
+        self._wall, self._steady = time.time(), 1000.0
+        service.clock._wall, service.clock._steady = lambda: self._wall, lambda: self._steady
+        service.clock._ahead, service.clock._last = self._wall - self._steady, self._steady
+
+    def passes(self, seconds: float) -> None:
+        self._wall += seconds
+        self._steady += seconds
+
+    def set(self, seconds: float) -> None:
+        self._wall += seconds
+
+
+@pytest.mark.parametrize("step", [-3600, 3600])
+async def test_a_page_that_is_open_while_the_clock_is_set_neither_waits_nor_asks_without_end(
+    make: Any, step: int
+) -> None:
+    shop = await make([{"wait": "90s", "wait_page": "60s"}])
+    clock, waited, asked = SetClock(shop.service), 0.0, 0
+    async with shop.browser() as browser:
+        await shop.ask(browser)
+        clock.passes(20)
+        answer = await shop.ask(browser, "view-waits")
+        clock.set(step)
+        while answer["rule"] is None:
+            assert answer["retry_after"] <= 90
+            clock.passes(answer["retry_after"])
+            waited, asked = waited + answer["retry_after"], asked + 1
+            assert asked <= 3
+            answer = await shop.ask(browser, "view-waits", seconds=int(waited))
+    # What counts of the time before is, at most, that until the visitor's last sign of life.
+    assert waited <= 2 * 90
+
+
+async def test_a_clock_that_is_set_back_and_forth_ends_no_limit(make: Any) -> None:
+    rules = [{"pages": 1}, {"name": "s", "priority": -1, "pages": 1}]
+    shop = await make(rules, invites={"holdout": 0, "pause": 600, "per_visit": 2, "per_visitor": 4})
+    clock = SetClock(shop.service)
+    async with shop.browser() as browser, shop.browser() as spared:
+        await shop.ask(spared)
+        assert (await shop.ask(spared))["rule"] == "r"
+        await shop.told(spared, "dismissed")
+        await shop.ask(browser)
+        invited = [(await shop.ask(browser))["rule"]]
+        clock.set(-3600)
+        assert (await shop.ask(spared))["rule"] is None
+        # The pause counts from an invite of the future: it is no pause of an hour.
+        for _ in range(3):
+            clock.passes(1)
+            invited.append((await shop.ask(browser))["rule"])
+        assert invited[:2] == ["r", "s"]
+        for _ in range(20):
+            clock.set(3600)
+            invited.append((await shop.ask(browser))["rule"])
+            clock.set(-3600)
+            invited.append((await shop.ask(browser))["rule"])
+    assert sum(rule is not None for rule in invited) <= 4

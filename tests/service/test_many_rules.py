@@ -1,0 +1,150 @@
+"""Ten thousand rules, and rules that cannot be used: what runs goes on."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from clew.middleware.asgi.mount import ClewMiddleware
+from clew.service import sites
+from clew.service.facts import PageNow
+from clew.service.site import SiteRuntime
+from clew.settings.load import SettingsErrors
+from starlette.applications import Starlette
+
+MANY = 10_000
+MEGABYTES = 400
+SECRET = "kT9vQ2xLrW7mZc4JpYb8NfHsD3gAeU6iXoR5tVnB"
+TOP = f"""
+secret = "{SECRET}"
+[[sites]]
+name = "shop"
+hosts = ["shop.example"]
+upstream = "http://127.0.0.1:1"
+"""
+
+
+def rules(count: int, last: str = "show") -> str:
+    """Rules of which only the last is true."""
+    text = [
+        f'[[sites.rules]]\nname = "rule-{n}"\naction = "invite"\npriority = {n % 100}\n'
+        f"when = ['page.path.startsWith(\"/part-{n % 50}/\")', 'cart.value > {n % 400}.0', "
+        f"'visit.pages >= {n % 9}']\n"
+        for n in range(count - 1)
+    ]
+    return "".join([*text, f'[[sites.rules]]\nname = "last"\naction = "{last}"\npriority = -1\n'])
+
+
+def write(folder: Path, text: str) -> Path:
+    file = folder / "clew.toml"
+    file.write_text(TOP + text)
+    return file
+
+
+@asynccontextmanager
+async def running(file: Path) -> AsyncIterator[tuple[ClewMiddleware, httpx2.AsyncClient]]:
+    clew = ClewMiddleware(Starlette(), file)
+    await clew.service.open()
+    clew.startup.started = True
+    transport = httpx2.ASGITransport(clew, client=("192.0.2.7", 1))
+    try:
+        async with httpx2.AsyncClient(
+            transport=transport, base_url="https://shop.example/-/clew/"
+        ) as browser:
+            yield clew, browser
+    finally:
+        await clew.service.close()
+
+
+async def ask(browser: httpx2.AsyncClient, view: str) -> dict[str, Any]:
+    body = {"view": view, "url": "https://shop.example/part-7/", "title": "T"}
+    answer = await browser.post("decide", json=body)
+    assert answer.status_code == 200
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+@pytest.mark.slow
+async def test_ten_thousand_rules_decide_are_explained_and_replaced_outside_of_the_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write(tmp_path, rules(MANY))
+    async with running(file) as (clew, browser):
+        for view in ("view-0001", "view-0002"):
+            answer = await ask(browser, view)
+            assert (answer["action"], answer["rule"], answer["retry_after"]) == ("show", "last", None)
+        shop = clew.service.sites["shop"]
+        known = shop.cookie.open(browser.cookies["clew_visitor"])
+        assert known is not None
+        page = PageNow("view-0002", "https://shop.example/part-7/", "T", "en", 0)
+        found = await clew.service.decisions.explain(shop, known.visitor, page)
+        assert found is not None
+        assert [one.verdict for one in found.rules].count("acts") == 1
+        assert {one.failed for one in found.rules if one.verdict == "fails"} == {0, 1}
+        assert len(found.rules) == MANY
+
+        compiled: list[threading.Thread] = []
+
+        class Noted(SiteRuntime):
+            def __init__(self, *given: Any) -> None:
+                compiled.append(threading.current_thread())
+                super().__init__(*given)
+
+        monkeypatch.setattr(sites, "SiteRuntime", Noted)
+        write(tmp_path, rules(MANY, last="hide"))
+        reloading = asyncio.create_task(clew.reload())
+        asked = 0
+        while not reloading.done():
+            assert (await ask(browser, "view-0002"))["action"] in ("show", "hide")
+            asked += 1
+            await asyncio.sleep(0)
+        await reloading
+        # Others are answered meanwhile, and nobody waits for the rules to be compiled.
+        assert asked > 1
+        assert (await ask(browser, "view-0003"))["action"] == "hide"
+        assert len(compiled) == 1
+        assert threading.main_thread() not in compiled
+
+
+@pytest.mark.slow
+def test_check_reads_ten_thousand_rules_in_bounded_memory(tmp_path: Path) -> None:
+    wrong = '[[sites.rules]]\nname = "wrong"\naction = "show"\nwhen = ["visit.pages >"]\n'
+    file = write(tmp_path, rules(MANY - 1) + wrong)
+    command = [sys.executable, "-m", "clew", "check", "--config", str(file)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as check:
+        assert check.stdout is not None
+        said = check.stdout.read()
+        _, status, used = os.wait4(check.pid, 0)
+        check.returncode = os.waitstatus_to_exitcode(status)
+    assert (check.returncode, f"sites[0].rules[{MANY - 1}].when[0]" in said) == (1, True), said
+    assert used.ru_maxrss < MEGABYTES * 1024
+
+
+async def test_rules_that_do_not_parse_leave_the_old_ones_in_use(tmp_path: Path) -> None:
+    """What is wrong is told with file, line and key, to who reloads and to who looks at the desk."""
+    file = write(tmp_path, rules(3))
+    async with running(file) as (clew, browser):
+        assert (await ask(browser, "view-0001"))["rule"] == "last"
+        for wrong, why in (
+            (
+                '[[sites.rules]]\nname = "x"\naction = "hide"\nwhen = ["visit.pages >= "]\n',
+                r"rules\[3\]\.when\[0\]",
+            ),
+            ('[[sites.rules]]\nname = "x"\naction = "hide"\nwhen = [\n', "clew.toml"),
+        ):
+            write(tmp_path, rules(3, last="hide") + wrong)
+            with pytest.raises(SettingsErrors, match=why):
+                await clew.reload()
+            assert (await ask(browser, "view-0002"))["action"] == "show"
+        noted = [notice.event for notice in clew.service.events.take_noted()]
+        assert noted == ["reload_refused"] * 2
+        write(tmp_path, rules(3, last="hide"))
+        await clew.reload()
+        assert (await ask(browser, "view-0003"))["action"] == "hide"
