@@ -221,7 +221,7 @@ def fill_redis(port: int, visitors: Sequence[Visitor]) -> None:
     asyncio.run(filled())
 
 
-async def fill(path: Path, rng: random.Random) -> tuple[list[str], list[Visitor]]:
+async def fill(path: Path, rng: random.Random, count: int = VISITORS) -> tuple[list[str], list[Visitor]]:
     """Fill a store with visitors who each have a click and some page views. Returns their Cookie headers, and
     the visitors."""
     store = SqliteVisits(path)
@@ -229,7 +229,7 @@ async def fill(path: Path, rng: random.Random) -> tuple[list[str], list[Visitor]
     await store.close()
     cookie, now = visitor_cookie(), time.time()
     headers, rows, visitors = [], [], []
-    for number in range(VISITORS):
+    for number in range(count):
         at = int(now) - 3600 - number
         click = Click("awin", "awc", f"1001_{at}_{number:016x}", "awin")
         touch = Touch(at, (click,), {"utm_source": "blog"}, "", "/page.html")

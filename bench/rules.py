@@ -22,6 +22,7 @@ from clew.service.facts import AgentLoad, PageNow, gather
 from clew.service.site import SiteRuntime
 from clew.settings.model import Rule
 from clew.settings.model.base import PageType
+from fnac import measure_fnac
 from options import Options
 from pinned import BenchError
 from report import Section, median, spread, table
@@ -77,7 +78,23 @@ def bench_rules(options: Options) -> Section:
         f"{options.rounds} rounds in turn, seed {options.seed}; median (lowest to highest)."
     )
     columns = ("rules", "clew, µs", "all by the engine, µs", "loading, s")
-    return Section(figures, table("Rules", how, columns, rows))
+    large = measure_fnac(options, large_rules(rng), PARTNERS)
+    return Section(figures | large.figures, f"{table('Rules', how, columns, rows)}\n{large.table}")
+
+
+def large_rules(rng: random.Random) -> list[Rule]:
+    """Twenty rules for the visitors of `fnac.py`, who look at products: some first lines are true of them,
+    but only the last rule matches."""
+    true = (firsts()[0], 'page.type == "product"')
+    found = []
+    for number in range(19):
+        first = true[number // 3 % 2] if number % 3 == 0 else rng.choice(firsts())
+        line, other = others(rng)
+        if first in true:
+            line = f"cart.value > {rng.randint(1, 400)}.0"
+        found.append(Rule(name=f"rule-{number}", when=[first, line, other], action="invite"))
+    when = [true[0], "visit.pages >= 2", 'partner.id == "awin"']
+    return [*found, Rule(name="last", when=when, action="invite", priority=-1)]
 
 
 def cpu_us(decide: Callable[[], object], number: int) -> float:
@@ -154,12 +171,16 @@ def visitor_of() -> Visitor:
 def facts_of(site: SiteRuntime) -> dict[str, object]:
     """The facts of the visitor on a page."""
     page = PageNow("view-4", URL, "Espresso machine", "en-GB", 12)
-    return gather(site, visitor_of(), page, AgentLoad(desk=2, conversations=1), NOW)
+    return gather(site, visitor_of(), page, AgentLoad(desk=2, talks=1, places=6), NOW)
 
 
 def decision_of(site: SiteRuntime) -> Callable[[], str | None]:
     """One decision by clew, from the visitor to the rule."""
-    visitor, page, load_ = visitor_of(), PageNow("view-4", URL, "Espresso", "en-GB", 12), AgentLoad(2, 1)
+    visitor, page, load_ = (
+        visitor_of(),
+        PageNow("view-4", URL, "Espresso", "en-GB", 12),
+        AgentLoad(desk=2, talks=1, places=6),
+    )
 
     def decide() -> str | None:
         rule = site.rules.decide(gather(site, visitor, page, load_, NOW, site.rules.facts)).rule
