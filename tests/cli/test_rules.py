@@ -145,3 +145,18 @@ def test_explain_goes_by_the_revision_that_is_in_force(config: Path) -> None:
     # There is no visitor, but the site was compiled with the revision before one was looked for.
     done = run(config, "explain", "visitor", "nobody", "--url", "/")
     assert "no visitor 'nobody' is known at shop" in done.output
+
+
+def test_the_report_has_the_tables_of_the_desks_page(config: Path) -> None:
+    """Those of the rules in force, also if people have set others than the settings have."""
+    set_rules = '[[rules]]\nname = "sizes"\naction = "invite"\ntext = "M or L?"\n'
+    assert run(config, "rules", "set", stdin=set_rules).exit_code == 0
+    found = run(config, "rules", "report", "--table", "verdicts", "--json")
+    assert found.exit_code == 0, found.output
+    (line,) = [json.loads(one) for one in found.output.splitlines() if one.startswith("{")]
+    assert (line["rule"], line["verdict"], line["reached_of"]) == ("sizes", "too early", 0)
+    assert (line["interval_low"], line["interval_high"], line["next_look"]) == ("0", "1", 100)
+    assert "The next look is at 100 conversations" in run(config, "rules", "report").output
+    wrong = run(config, "rules", "report", "--table", "nothing")
+    assert wrong.exit_code == 1
+    assert "there are verdicts" in wrong.output
