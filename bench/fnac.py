@@ -199,7 +199,7 @@ class Visitors:
     def _view(self, page: bytes, decide: bytes) -> tuple[bytes, bytes]:
         self._views += 1
         path = f"/coffee/machines/espresso-{self._rng.randrange(PRODUCTS)}?sort=price"
-        text = json.dumps(body(f"view-{self._views:010}") | {"url": f"http://{HOST}{path}"}).encode("ascii")
+        text = json.dumps(body(f"{self._views:010}-view") | {"url": f"http://{HOST}{path}"}).encode("ascii")
         return (
             b"GET %b HTTP/1.1\r\n%b\r\n" % (path.encode("ascii"), page),
             b"POST /-/clew/decide HTTP/1.1\r\n%bContent-Length: %d\r\n\r\n%b" % (decide, len(text), text),
@@ -232,7 +232,7 @@ def measure_fnac(options: Options, rules: Sequence[Rule], partners: Sequence[str
         gc.freeze()
         gc.disable()
         stack.callback(gc.enable)
-        require(port, cookies[0])
+        require(port, cookies[:200])
         ways = {"clew": port, "direct": upstream}
         for way in ways:
             turn_of(ways[way], clew, visitors, WARM_UP_SECONDS)
@@ -268,7 +268,7 @@ def write_settings(folder: Path, upstream: int, rules: Sequence[Rule], partners:
     text = file.read_text().partition("[[sites.rules]]")[0].replace("[upstream]", f"{_TOP}[upstream]")
     tables = [
         f'\n[[sites.rules]]\nname = "{rule.name}"\naction = "{rule.action}"\n'
-        f"when = {json.dumps(rule.when)}\npriority = {rule.priority}\n"
+        f"when = {json.dumps(rule.when)}\npriority = {rule.priority}\nshare = {rule.share}\n"
         for rule in rules
     ]
     call = "https://partner.example/?click={click_id}"
@@ -279,18 +279,23 @@ def write_settings(folder: Path, upstream: int, rules: Sequence[Rule], partners:
     file.write_text(f"{text}{''.join(tables)}\n[limits]\n{bounds}")
 
 
-def require(port: int, cookie: str) -> None:
-    """Raise BenchError unless a page has the tag, and a decision comes from the last rule."""
-    page = get(port, "/coffee/", NAVIGATION | {"Cookie": cookie})
+def require(port: int, cookies: Sequence[str]) -> None:
+    """Raise BenchError unless a page has the tag, and some of the decisions come from the last rule."""
+    page = get(port, "/coffee/", NAVIGATION | {"Cookie": cookies[0]})
     if page.status != 200 or page.body.count(TAG) != 1:
         raise BenchError(f"a page has no tag: {page.status} {page.body[:300]!r}")
+    found = set()
     with closing(HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
-        asks = json.dumps(body("view-first") | {"url": f"http://{HOST}/coffee/"})
-        connection.request("POST", "/-/clew/decide", asks, HEADERS | {"Cookie": cookie})
-        answer = connection.getresponse()
-        text = answer.read()
-    if answer.status != 200 or json.loads(text)["rule"] != "last":
-        raise BenchError(f"wrong decision: {answer.status} {text[:300]!r}")
+        for cookie in cookies:
+            asks = json.dumps(body("view-first") | {"url": f"http://{HOST}/coffee/"})
+            connection.request("POST", "/-/clew/decide", asks, HEADERS | {"Cookie": cookie})
+            answer = connection.getresponse()
+            text = answer.read()
+            if answer.status != 200:
+                raise BenchError(f"wrong decision: {answer.status} {text[:300]!r}")
+            found.add(json.loads(text)["rule"])
+    if found != {None, "last"}:
+        raise BenchError(f"decisions by {found}, and not only by the last rule")
 
 
 def section(turns: dict[str, list[Turn]], options: Options) -> Section:

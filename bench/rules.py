@@ -84,7 +84,7 @@ def bench_rules(options: Options) -> Section:
 
 def large_rules(rng: random.Random) -> list[Rule]:
     """Twenty rules for the visitors of `fnac.py`, who look at products: some first lines are true of them,
-    but only the last rule matches."""
+    but only the last rule matches. It invites one visitor of ten."""
     true = (firsts()[0], 'page.type == "product"')
     found = []
     for number in range(19):
@@ -94,7 +94,7 @@ def large_rules(rng: random.Random) -> list[Rule]:
             line = f"cart.value > {rng.randint(1, 400)}.0"
         found.append(Rule(name=f"rule-{number}", when=[first, line, other], action="invite"))
     when = [true[0], "visit.pages >= 2", 'partner.id == "awin"']
-    return [*found, Rule(name="last", when=when, action="invite", priority=-1)]
+    return [*found, Rule(name="last", when=when, action="invite", priority=-1, share=10)]
 
 
 def cpu_us(decide: Callable[[], object], number: int) -> float:
