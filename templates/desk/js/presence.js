@@ -36,6 +36,10 @@ function syncPresence(page) {
 }
 
 if (presence !== null) {
+  const said = document.createElement("span");
+  said.className = "hidden";
+  said.setAttribute("role", "status");
+  presence.append(said);
   presence.querySelector("button").hidden = true;
   presence.querySelector("select").addEventListener("change", setPresence);
 }
