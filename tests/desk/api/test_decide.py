@@ -414,7 +414,7 @@ async def test_a_visitor_who_talks_is_there_as_long_as_its_page_gives_signs(
     await browser.post("decide", json=ask())
     known = app.service.sites["shop"].cookie.open(browser.cookies["clew_visitor"])
     assert known is not None
-    await browser.post("messages", json={"text": "Hello?", "client_id": "here-1", "language": "en"})
+    await browser.post("messages", json={"text": "Hello?", "client_id": "here-0001", "language": "en"})
     # A page on which nothing happens asks again before the desk would say that the visitor has left.
     asks_again = (await browser.post("decide", json=ask())).json()["retry_after"]
     assert 0 < asks_again < LIVE_SECONDS
