@@ -3,90 +3,52 @@
 import asyncio
 import dataclasses
 import math
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from ..events.events import Events
-from ..orders.money import is_currency
-from ..referral.arrival import Arrival, arrive, arrive_unrecognised
-from ..referral.consent.decision import ASSUMED, ConsentState, permitted, recognised
+from ..referral.arrival import arrive_unrecognised
+from ..referral.consent.decision import ASSUMED, ConsentState, recognised
 from ..referral.consent.signals import Consent
 from ..referral.cookie import NAME, Known, new_visitor_id
 from ..referral.handover import PARAM, HandoverError
-from ..referral.invites import Withdrawn
-from ..referral.landing import Dropped
-from ..referral.masking import masked_text
-from ..referral.touches import SAME_ARRIVAL, Touch, merge
-from ..referral.visitor import Agreed, Change, Page, SeenAs, Talk, Viewed, Visitor, changed
+from ..referral.visitor import Change, Page, Talk, Viewed, Visitor, changed
 from ..rules.evaluation import DEAR_SECONDS
 from ..rules.policy import Asked
-from ..rules.ranked import EVENT
 from ..rules.ruleset import Decision, Explanation
 from ..settings.addresses import split
-from ..settings.model import PageType, Rule
+from ..settings.model import Rule
 from ..stores.talks import Talks
 from ..stores.visits import Visits
+from . import telling
 from .agents import AgentLoads
 from .attribution import Attribution
 from .clock import Clock
 from .consent_watch import ConsentWatch
 from .effects import JoinVisitor
-from .facts import NOTHING, Client, Found, PageNow, gather
+from .facts import PageNow, gather
 from .forgetting import Forgetter
 from .handing import Handing, joined, may_join
 from .invite_texts import InviteTexts
 from .inviting import Inviting, given, steps_of
 from .limits import LimitedError
-from .ordering.shopping import showed_its_order
-from .origin import Origin
-from .outside import AGAIN_SECONDS, Outside
+from .outside import Outside
+from .page_view import Ask, PageView
 from .provider_chat import provider_chat
 from .site import SiteRuntime
 from .visitors import Visitors
 
-if TYPE_CHECKING:
-    from .answers import Said
-
 HANDED = PARAM.decode("ascii")
-# Seconds: the longest `retry_after` of a visitor who talks; less than LIVE_SECONDS of `stores/watch.py`.
-SIGN_SECONDS = 45
 # Seconds: the least `retry_after` of an answer over the limit.
 RETRY_AFTER_LEAST = 15
-# How long after its consent a visitor without a touch is asked where its visit began.
-BEGIN_SECONDS = 60
 # How long a decision may wait for the visit store.
 VISIT_SECONDS = 0.2
 # How often a decision is made once more because another tab got an invite meanwhile.
 CLAIMS = 3
-
-
-class Ask(Struct, frozen=True):
-    """What the loader asks with, and from where. `referrer` is the browser's, empty where there is none.
-
-    `consent` is what the visitor has consented to, as far as it is known; `settled`: nothing more of it is to
-    come from this page. `landing` is the address at which the visit began, told once when consent is given on
-    a later page; empty otherwise. `fields` are the request's headers by name, `peer` is
-    the address of the connection.
-    """
-
-    page: PageNow
-    referrer: str
-    origin: Origin
-    consent: ConsentState = ASSUMED
-    settled: bool = True
-    landing: str = ""
-    fields: Mapping[bytes, bytes] = {}
-    peer: str | None = None
-
-    @property
-    def client(self) -> Client:
-        """Who asks, for the facts."""
-        origin = self.origin
-        return Client(self.fields, origin.client, self.peer, origin.scheme == "https", self.referrer)
 
 
 class Answer(Struct, frozen=True):
@@ -177,7 +139,7 @@ class Decisions:
                 self._consents.saw(site.name, ask.consent)
             if ask.consent.consent is not Consent.GRANTED:
                 return self._decide_unrecognised(site, known, ask)
-        view = _View(site, known, ask, self._clock.now())
+        view = PageView(site, known, ask, self._clock.now())
         if view.dropped:
             self._attribution.notify_dropped(site, view.dropped)
         if known is None:
@@ -198,7 +160,7 @@ class Decisions:
     async def _decide_unrecognised(self, site: SiteRuntime, known: Known | None, ask: Ask) -> Answer:
         """For a visitor who may not be recognised: nothing of it is stored. `known` is there for its
         conversation, and to be deleted."""
-        view = _View(site, None, ask, self._clock.now())
+        view = PageView(site, None, ask, self._clock.now())
         self._attribution.notify_dropped(site, view.dropped)
         talk = Talk() if known is None else await self._talks.recall(site.name, known.visitor)
         answer = await _answered(self._answer(view, replace(view.unstored(None), talk=talk)))
@@ -208,7 +170,7 @@ class Decisions:
         cookies = await self._withdraw(site, known, ask, talks=talk is not None and talk.open)
         return replace(answer, set_cookies=cookies)
 
-    async def _arrive_unrecognised(self, view: "_View", known: Known | None) -> list[bytes]:
+    async def _arrive_unrecognised(self, view: PageView, known: Known | None) -> list[bytes]:
         """Keep a click that needs no consent, where the server did not see its landing: the page came from a
         cache, or a script led there. The cookies for that."""
         site, ask = view.site, view.ask
@@ -228,7 +190,7 @@ class Decisions:
         self._attribution.notify_touch(site, arrival.known.visitor, arrival.touch)
         return site.arrival_cookies(arrival, ask.origin.scheme == "https", ask.origin.host)
 
-    async def _decide_later(self, view: "_View") -> Answer:
+    async def _decide_later(self, view: PageView) -> Answer:
         """Another process, or the ledger, writes to the store."""
         assert view.known is not None
         try:
@@ -247,12 +209,12 @@ class Decisions:
             _answered(self._decide_anew(view)) if visitor.forgotten else self._recall(view, visitor)
         )
 
-    def _decide_anew(self, view: "_View") -> Answer | Awaitable[Answer]:
+    def _decide_anew(self, view: PageView) -> Answer | Awaitable[Answer]:
         """For a browser whose visitor asked to be forgotten: it is a new visitor, by a new cookie."""
-        anew = _View(view.site, None, view.ask, view.now)
+        anew = PageView(view.site, None, view.ask, view.now)
         return self._answer(anew, replace(anew.unstored(None), talk=Talk()))
 
-    async def _decide_unstored(self, view: "_View") -> Answer:
+    async def _decide_unstored(self, view: PageView) -> Answer:
         """Over a limit, or the store does not take it."""
         assert view.known is not None
         try:
@@ -265,7 +227,7 @@ class Decisions:
         view.unread = stored is None
         return await self._recall(view, view.unstored(stored))
 
-    async def _recall(self, view: "_View", visitor: Visitor) -> Answer:
+    async def _recall(self, view: PageView, visitor: Visitor) -> Answer:
         if visitor.talk is None:
             talk = await self._talks.recall(view.site.name, visitor.id)
             visitor = replace(visitor, talk=talk)
@@ -275,7 +237,7 @@ class Decisions:
         if not isinstance(error, LimitedError):
             self._visitors.failed(site.name, "decide", error)
 
-    def _answer(self, view: "_View", visitor: Visitor) -> Answer | Awaitable[Answer]:
+    def _answer(self, view: PageView, visitor: Visitor) -> Answer | Awaitable[Answer]:
         """Ask the rules, once what they have to wait for is there."""
         if any(view.site.waits_for):
             found = self._outside.at_once(view.site, visitor, view.ask.page.url, view.ask.client)
@@ -284,13 +246,13 @@ class Decisions:
             view.found = found
         return self._answer_now(view, visitor)
 
-    async def _answer_after(self, view: "_View", visitor: Visitor) -> Answer:
+    async def _answer_after(self, view: PageView, visitor: Visitor) -> Answer:
         page = view.ask.page
         client = view.ask.client
         view.found = await self._outside.find(view.site, visitor, page.url, page.seconds, client)
         return await _answered(self._answer_now(view, visitor))
 
-    def _answer_now(self, view: "_View", visitor: Visitor) -> Answer | Awaitable[Answer]:
+    def _answer_now(self, view: PageView, visitor: Visitor) -> Answer | Awaitable[Answer]:
         """Ask the rules; tell of the decision and of a new touch."""
         site = view.site
         if view.arrival.new and view.arrival.touch is not None:
@@ -301,7 +263,7 @@ class Decisions:
             self._events.emit("invite", site=site.name, visitor=visitor.id, rule=rule, what="withdrawn")
         return self._ask_rules(view, visitor, CLAIMS)
 
-    def _ask_rules(self, view: "_View", visitor: Visitor, claims: int) -> Answer | Awaitable[Answer]:
+    def _ask_rules(self, view: PageView, visitor: Visitor, claims: int) -> Answer | Awaitable[Answer]:
         """The answer, once the visitor's record has the invite that it brings. The record may change before
         that by another tab; then the rules are asked again, at most so often."""
         site, ask, now = view.site, view.ask, view.now
@@ -350,7 +312,7 @@ class Decisions:
         return self._claimed(view, visitor, found, decision, asked, claims)
 
     async def _ask_after_text(
-        self, view: "_View", visitor: Visitor, claims: int, rule: Rule, late: asyncio.Future[None]
+        self, view: PageView, visitor: Visitor, claims: int, rule: Rule, late: asyncio.Future[None]
     ) -> Answer:
         """Ask the rules again, once the text of an invite has come or has taken too long."""
         await self._texts.wait(view.site, rule, late)
@@ -359,7 +321,7 @@ class Decisions:
 
     async def _claim_later(
         self,
-        view: "_View",
+        view: PageView,
         visitor: Visitor,
         decision: Decision,
         asked: Asked,
@@ -376,7 +338,7 @@ class Decisions:
         return await _answered(self._claimed(view, visitor, found, decision, asked, claims))
 
     def _ask_without_invites(
-        self, view: "_View", visitor: Visitor, error: Exception
+        self, view: PageView, visitor: Visitor, error: Exception
     ) -> Answer | Awaitable[Answer]:
         """An invite that cannot be written down is not shown: it would come again on each page and in each
         tab, also to who has dismissed it."""
@@ -385,7 +347,7 @@ class Decisions:
         return self._ask_rules(view, visitor, 0)
 
     def _claimed(
-        self, view: "_View", visitor: Visitor, found: Visitor, decision: Decision, asked: Asked, claims: int
+        self, view: PageView, visitor: Visitor, found: Visitor, decision: Decision, asked: Asked, claims: int
     ) -> Answer | Awaitable[Answer]:
         """`visitor` is who was asked for, `found` the record after the claim."""
         if found.forgotten:
@@ -397,7 +359,7 @@ class Decisions:
         self._inviting.note(view.site, visitor, asked, rule, view.now)
         return self._tell(view, found, decision, asked)
 
-    def _tell(self, view: "_View", visitor: Visitor, decision: Decision, asked: Asked) -> Answer:
+    def _tell(self, view: PageView, visitor: Visitor, decision: Decision, asked: Asked) -> Answer:
         """The answer for a decision that holds."""
         site, ask, now = view.site, view.ask, view.now
         action = site.answers.action(decision.rule)
@@ -418,20 +380,20 @@ class Decisions:
         body = site.answers.body(
             rule,
             site.answers.language(ask.page.language, ask.page.accepted),
-            _page_type(site, ask.page),
+            telling.page_type(site, ask.page),
             variant=asked.arms.get(rule.name) if rule else None,
             said=view.said if rule else None,
-            retry_after=_again(site, _soon(view.found, decision.retry_after), now, talks),
+            retry_after=telling.again(site, telling.soon(view.found, decision.retry_after), now, talks),
             watch=decision.signals,
             withdrawn=visitor.withdrawn if ask.page.told else (),
             conversation=talks,
             unread=visitor.unread,
             online=here,
             back=None if here else site.hours.opens_at(now),
-            order=_wanted(site, visitor, ask.page.url),
-            consent=_told(view.known, ask.consent, now) if site.asks_consent else None,
-            carry=_carry(site, view.known),
-            checkout=_checkout(site, ask),
+            order=telling.wanted(site, visitor, ask.page.url),
+            consent=telling.told(view.known, ask.consent, now) if site.asks_consent else None,
+            carry=telling.carry(site, view.known),
+            checkout=telling.checkout(site, ask),
             chat=provider_chat(site, view.known, visitor, ask.page.url),
         )
         return Answer(action, body, view.set_cookies())
@@ -460,7 +422,7 @@ class Decisions:
         body = site.answers.body(
             None,
             site.answers.language(page.language, page.accepted),
-            _page_type(site, page),
+            telling.page_type(site, page),
             retry_after=max(RETRY_AFTER_LEAST, math.ceil(wait)),
             conversation=False,
             unread=0,
@@ -492,217 +454,19 @@ class Decisions:
         return dataclasses.replace(site.rules.explain(facts, asked), standing=asked.standing())
 
 
-def _soon(found: Found, retry_after: float | None) -> float | None:
-    """When to decide again: soon, where something may be known in a moment."""
-    if not found.again:
-        return retry_after
-    return float(AGAIN_SECONDS) if retry_after is None else min(retry_after, AGAIN_SECONDS)
-
-
-def _again(site: SiteRuntime, retry_after: float | None, now: float, talks: bool) -> float | None:
-    """When the page asks again: also when the office hours begin or end, and as long as the visitor `talks`,
-    so that the agent sees that it is still there."""
-    change = site.hours.changes_at(now)
-    times = [retry_after, change and math.ceil(change - now), SIGN_SECONDS if talks else None]
-    return min((one for one in times if one is not None), default=None)
+def _known(view: PageView) -> Known:
+    assert view.known is not None
+    return view.known
 
 
 async def _answered(found: Answer | Awaitable[Answer]) -> Answer:
     return found if isinstance(found, Answer) else await found
 
 
-def _known(view: "_View") -> Known:
-    assert view.known is not None
-    return view.known
-
-
-class _View:
-    """A page view, and what the visitor brought with it."""
-
-    def __init__(self, site: SiteRuntime, known: Known | None, ask: Ask, now: float) -> None:
-        self.site = site
-        self.known = known
-        self.ask = ask
-        self.now = now
-        # Whether it is the same visitor on its next page.
-        self.recognised = ask.consent is ASSUMED or ask.consent.consent is Consent.GRANTED
-        touch, self.dropped = _landing(site, ask, now)
-        seen = known.touches if known is not None else ()
-        touch = _marked(site, ask, touch, seen)
-        self.necessary = None if touch is None else _necessary(site, touch)
-        self._touch = None if touch is None else permitted(touch, ask.consent, self.necessary)
-        began = _marked(site, ask, _begin(site, ask, now), seen) if ask.landing else None
-        self._began = permitted(began, ask.consent, _necessary(site, began))
-        page = ask.page
-        self._shown = Page(page.view, now, site.masking.stored(page.url), masked_text(page.title))
-        self.ended: tuple[str, ...] = ()  # the rules whose invites an event on this page has withdrawn
-        self._viewed = Viewed(self._shown, page.language, site.keeps)
-        self.arrival: Arrival  # the result, after `happened`
-        self.found = NOTHING  # what the facts had to wait for
-        self.said: Said | None = None  # of the invite that the rules decided on
-        self.waited = False  # for the text of an invite
-        self.unread = False  # whether the visitor's record cannot be read or written
-
-    def happened(self, stored: Visitor | None) -> Sequence[Change]:
-        """The changes to the visitor's record; it may be called again."""
-        touch, known = self._touch, self.known
-        if known is not None and touch is not None and _seen_before(touch, self._shown.view, known, stored):
-            touch = None
-        consent, asked = self.ask.consent.consent, self.site.asks_consent
-        self.arrival = arrive(known, self._began or touch, consent, self.now, self._shown, agreed=asked)
-        return (
-            *self.arrival.changes,
-            *self._agreed(stored),
-            *self._own(stored),
-            self._viewed,
-            *self._withdrawn(stored),
-        )
-
-    def _withdrawn(self, stored: Visitor | None) -> Sequence[Change]:
-        """The events on this page that withdraw invites, and which of those that are shown."""
-        cancels = self.site.rules.cancels
-        told = [signal for signal in self.ask.page.told if signal in cancels]
-        if not told:
-            return ()
-        if stored is not None:
-            shown = [one.rule for one in stored.offers if one.visit == stored.visits and not one.end]
-            self.ended = tuple(rule for rule in shown if any(rule in cancels[signal] for signal in told))
-        return (Withdrawn(tuple(signal.removeprefix(f"{EVENT} ") for signal in told), self.ended),)
-
-    def _own(self, stored: Visitor | None) -> Sequence[Change]:
-        """The partners of whose networks the visitor is, where that is new."""
-        owners = self.site.clicks.owners(self.ask.origin.client)
-        new = tuple(owner for owner in owners if stored is None or owner not in stored.own)
-        return (SeenAs(new),) if new else ()
-
-    def _agreed(self, stored: Visitor | None) -> Sequence[Change]:
-        """What the visitor's record is to say of its consent, where that is new. That its cookie was issued
-        with consent says less than what was noted then."""
-        state = self.ask.consent
-        if not self.site.asks_consent or state.consent is not Consent.GRANTED:
-            return ()
-        noted = "" if stored is None else stored.consent
-        return (Agreed(state.basis),) if state.basis != noted and (state.sure or not noted) else ()
-
-    def unstored(self, stored: Visitor | None) -> Visitor:
-        """The visitor as it would be stored now: at a first sign of life, over a limit, or when the store
-        does not take it."""
-        changes = self.happened(stored)
-        restored = [self.known.restored] if self.known is not None else []
-        return changed(stored, self.arrival.known.visitor, [*restored, *changes], self.now)
-
-    def set_cookies(self) -> list[bytes]:
-        """Values for Set-Cookie, where the browser does not have them yet."""
-        arrival, origin = self.arrival, self.ask.origin
-        if not arrival.renew:
-            return []
-        # Where the landing page came from a cache in front of us, this sets what it would have set.
-        new = arrival if arrival.new else replace(arrival, touch=None)
-        return self.site.arrival_cookies(new, origin.scheme == "https", origin.host)
-
-
-def _page_type(site: SiteRuntime, page: PageNow) -> PageType | None:
-    """The type of the page, where the widget's settings ask for it."""
-    if not site.settings.widget.pages:
-        return None
-    path, query = (text.encode("utf-8", "surrogatepass") for text in split(page.url))
-    return site.kind_at(path, query)
-
-
-def _wanted(site: SiteRuntime, visitor: Visitor, url: str) -> list[str] | None:
-    """The selectors of an order's parts, where the page should show one and none was seen by the server: a
-    script drew it, or it is being read right now. None where nothing is wanted of the browser."""
-    order = site.settings.order
-    if order is None or order.browser == "ignore" or not site.order_page(*split(url)):
-        return None
-    if showed_its_order(visitor, *split(url)):
-        return None
-    parts = (order.id, order.total, order.currency)
-    return [part for part in parts if part != "jsonld" and not is_currency(part)]
-
-
-def _landing(site: SiteRuntime, ask: Ask, now: float) -> tuple[Touch | None, list[Dropped]]:
-    """What the address of the page brings along. Scripts can ask with any address: only one of the site's own
-    is where somebody arrived."""
-    _, netloc, path, query, fragment = urlsplit(ask.page.url)
-    dropped: list[Dropped] = []
-    touch = site.landing.read(
-        query.encode("utf-8", "surrogatepass"),
-        path.encode("utf-8", "surrogatepass"),
-        ask.referrer.encode("utf-8", "surrogatepass") or None,
-        now,
-        ask.origin.host,
-        fragment=fragment.encode("utf-8", "surrogatepass"),
-        shown_at=netloc.rpartition("@")[2],
-        dropped=dropped,
-    )
-    return touch, dropped
-
-
-def _necessary(site: SiteRuntime, touch: Touch | None) -> Touch | None:
-    """The part of an arrival that needs no consent."""
-    return site.landing.necessary(touch) if touch is not None and site.consent.necessary else None
-
-
-def _marked(site: SiteRuntime, ask: Ask, touch: Touch | None, seen: tuple[Touch, ...]) -> Touch | None:
-    """The arrival with what the request shows of its client."""
-    if touch is None or not touch.clicks:
-        return touch
-    origin = ask.origin
-    return site.clicks.marked(touch, seen, ask.fields, origin.client, secure=origin.scheme == "https")
-
-
-def _begin(site: SiteRuntime, ask: Ask, now: float) -> Touch | None:
-    """What the address brought along at which the visit began."""
-    begin = replace(ask, page=replace(ask.page, url=ask.landing), referrer="")
-    return _landing(site, begin, now)[0]
-
-
-def _carry(site: SiteRuntime, known: Known | None) -> dict[str, str] | None:
-    """What the shop's cart gets of a visitor whose cookie has come back; None if the site does not ask for
-    it, or the visitor has not agreed to be recognised."""
-    cart = site.settings.carry.cart
-    if cart is None or known is None or (site.asks_consent and not known.agreed):
-        return None
-    return {"cart": cart, "token": site.carrier.token(known.visitor)}
-
-
-def _checkout(site: SiteRuntime, ask: Ask) -> list[str] | None:
-    """The other hosts of the shop to which links get a token; None where there are none, or the visitor has
-    not agreed to be recognised."""
-    if not site.handovers.hosts or ask.consent.consent is not Consent.GRANTED:
-        return None
-    return [host for host in site.handovers.hosts if site.handovers.leads_to(host, ask.origin.host)]
-
-
 def _withdraws(site: SiteRuntime, known: Known, consent: ConsentState) -> bool:
     """Whether a visitor who was recognised has refused that now."""
     recognised = known.agreed or bool(known.touches) or not site.asks_consent
     return recognised and not known.necessary and consent.consent is Consent.DENIED
-
-
-def _told(known: Known | None, consent: ConsentState, now: float) -> dict[str, object]:
-    """The consent for the loader: the state, whether cookies or the page decided it, and whether the address
-    at which the visit started is needed."""
-    begins = consent.consent is Consent.GRANTED and (known is None or _begins(known, now))
-    return {"state": consent.consent.value, "sure": consent.sure, "landing": begins}
-
-
-def _begins(known: Known, now: float) -> bool:
-    """Whether it is to be told where the visit began. Who goes on to the next page right after it has
-    consented may not have told yet."""
-    return not known.agreed or (not known.touches and now - known.issued < BEGIN_SECONDS)
-
-
-def _seen_before(touch: Touch, view: str, known: Known, stored: Visitor | None) -> bool:
-    """Whether an arrival was written down when this page view began, or was found suspicious by what only the
-    request for the page tells."""
-    if stored is not None and stored.viewed(view):
-        return True
-    if known.page is not None and known.page.view == view:
-        return True
-    earlier = merge(known.touches, stored.touches if stored is not None else ())
-    return any(t.doubt and t.clicks == touch.clicks and touch.at - t.at <= SAME_ARRIVAL for t in earlier)
 
 
 def _local(url: str) -> str:

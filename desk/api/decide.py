@@ -18,9 +18,10 @@ from ...referral.consent.decision import ASSUMED, ConsentState, of_request, reco
 from ...referral.consent.message import PageMessage, read_message
 from ...referral.cookie import Known, new_visitor_id
 from ...referral.visitor import MessagesRead, StillHere
-from ...service.decisions import Answer, Ask
+from ...service.decisions import Answer
 from ...service.facts import NONE_TOLD, PageNow
 from ...service.limits import LimitedError, network_of
+from ...service.page_view import Ask
 from ..context import RequestContext
 from ..guard import NO_STORE, Refused, api, first_values, json_body, posted_json, refusal
 from ..visitor import cookie_visitor

@@ -10,9 +10,9 @@ import pytest
 import pytest_asyncio
 from clew.chat.hub import visitor_topic
 from clew.referral.cookie import Known
-from clew.service.decisions import Ask
 from clew.service.facts import PageNow
 from clew.service.origin import Origin
+from clew.service.page_view import Ask
 from clew.service.service import Service
 from clew.settings.model import Settings
 from clew.stores import talks
