@@ -29,7 +29,7 @@ from ...postbacks.outgoing import (
     TYPES,
 )
 from ..context import RequestContext
-from . import commissions, exports, forget, orders, schemas
+from . import commissions, exports, forget, orders, rules, schemas
 from .operation import Operation, Parameter, routes_of
 from .schemas import Document, Error
 
@@ -168,6 +168,7 @@ def _written(prefix: str) -> str:
 operations = [
     *orders.operations,
     *commissions.operations,
+    *rules.operations,
     *exports.operations,
     *forget.operations,
     Operation("GET", "/openapi.json", "get_openapi", "This document.", _openapi, {200: Document}),

@@ -20,6 +20,7 @@ AUDITED: Final[Mapping[str | None, str]] = {
     "export": "export.api",
     "forget": "person.forgotten",
     "commissions:write": "commission.api",
+    "rules:write": "rules.api",
 }
 """What the audit trail has of calls, by the scope that they need."""
 Handler = Callable[[Request, RequestContext], Awaitable[Response]]

@@ -83,6 +83,19 @@ class Decided(Shape):
     commissions: list[Commission]
 
 
+class Rules(Shape):
+    """The newest revision of the site's rules, 0 for those of its settings; `in_force` is the one that this
+    process runs, which follows within seconds. `settings`: they are those of the settings."""
+
+    revision: int
+    in_force: int
+    settings: bool
+    text: str = Field(description="In TOML, with [[rules]].")
+    at: str | None
+    by: str | None
+    note: str
+
+
 class Item(Shape):
     """A line of an order. `price` is for one unit, `discount` and `tax` are for the line."""
 

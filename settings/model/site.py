@@ -72,7 +72,16 @@ class Consent(Model):
     necessary_clicks: bool = False
 
 
-ApiScope = Literal["orders:write", "orders:read", "commissions:write", "export", "forget", "attribution"]
+ApiScope = Literal[
+    "orders:write",
+    "orders:read",
+    "commissions:write",
+    "rules:read",
+    "rules:write",
+    "export",
+    "forget",
+    "attribution",
+]
 """What a token for programs may do."""
 
 

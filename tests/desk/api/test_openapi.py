@@ -91,7 +91,7 @@ def test_schemathesis_finds_nothing(clew: ClewServe, tmp_path: Path) -> None:
     ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "8 selected / 8 total" in done.stdout
+    assert "10 selected / 10 total" in done.stdout
 
 
 def test_a_generated_client_reports_and_reads_an_order(
