@@ -14,9 +14,11 @@ from rich.table import Table
 from ..service.clock import time_of
 from ..service.rule_checks import CheckedRules, checked_rules
 from ..service.rule_editing import Edition, NoRevisionError, RuleEditing, changes_of, tables_of
+from ..service.rule_trials import Advised, RuleTrials, Tried
 from ..settings.load import Problem, SettingsErrors
 from ..settings.model import Site
 from ..settings.rule_text import LONGEST
+from ..stores.ledger.books import Ledger
 from ..stores.ledger.database import Database
 from ..stores.ledger.rule_revisions import Head, RuleRevisions, StaleError
 from .auditing import by, note
@@ -24,6 +26,7 @@ from .check import load_or_exit, print_problems
 from .given import file_body
 from .ledger import DEFAULT_CONFIG, AsJson, Config, fail, moment, with_ledger
 from .rules_report import report_command
+from .rules_try import Days, print_suggestions, print_trial
 from .terminal import open_console, print_line
 
 app = typer.Typer(
@@ -192,6 +195,37 @@ def diff_command(
         print_line(line)
     if not lines:
         print_line("No rule differs.")
+
+
+@app.command("try")
+def try_command(
+    file: File = None,
+    config: Config = DEFAULT_CONFIG,
+    site: OfSite = None,
+    days: Days = 14,
+    as_json: AsJson = False,
+) -> None:
+    """Try rules in a file on recorded page views: matches a day, overlap, and days to a verdict."""
+    at = _site(config, site)
+    found = _checked(file, at)
+
+    async def work(db: Database) -> Tried:
+        return await RuleTrials(Ledger(db)).attempt(at, found.rules, await time_of(db), days)
+
+    print_trial(at, with_ledger(config, work), as_json)
+
+
+@app.command("suggest")
+def suggest_command(
+    config: Config = DEFAULT_CONFIG, site: OfSite = None, days: Days = 14, as_json: AsJson = False
+) -> None:
+    """Suggest rules by recorded page views: how long to wait, and on which pages visits end."""
+    at = _site(config, site)
+
+    async def work(db: Database) -> Advised:
+        return await RuleTrials(Ledger(db)).advise(at, await time_of(db), days)
+
+    print_suggestions(at, with_ledger(config, work), as_json)
 
 
 def _site(config: Path, name: str | None) -> Site:

@@ -36,6 +36,7 @@ EVENTS: Mapping[str, str] = {
     "rule_judged": "a rule, a text or the hold-out has its verdict",
     "rule_ended": "a rule has ended by itself, at the time that its settings name",
     "exposures_dropped": "visitors of experiments are missing in figures: the ledger was too slow",
+    "traffic_dropped": "page views are missing in the sample for trying rules: too many, or a slow ledger",
     "conversation": "a visitor opened a conversation or had it deleted, or an agent closed it",
     "conversation_rated": "a visitor rated its conversation",
     "assigned": "a conversation was given to an agent, handed on, or taken from one who has gone",
@@ -165,6 +166,7 @@ WARNINGS = frozenset(
         *("webhook_refused", "webhook_unread", "webhook_state", "carrier_unknown"),
         *("coupons_out", "invites_throttled", "exposures_dropped", "rule_ended", "rule_judged"),
         *("rules_refused", "rules_doubtful", "rules_overridden"),
+        "traffic_dropped",
         "presence_failed",
         *("event_refused", "endpoint_failing", "endpoint_disabled"),
     }

@@ -9,7 +9,7 @@ paths, segments after words such as `reset`, e-mail addresses and random-looking
 
 import re
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from urllib.parse import unquote
 
 from .query import printable, raw_pairs
@@ -54,6 +54,11 @@ class Masking:
     def __init__(self, clicks: Iterable[str] = (), kept: Iterable[str] = ()) -> None:
         self._clicks = frozenset(name.lower() for name in clicks)
         self._kept = frozenset(name.lower() for name in kept) | self._clicks
+
+    @cached_property
+    def without_clicks(self) -> "Masking":
+        """The same rule, but that the values of click ids are hidden too."""
+        return Masking((), self._kept - self._clicks)
 
     def keeps(self, name: bytes) -> bool:
         """Whether the value of a parameter (decoded name) is kept."""

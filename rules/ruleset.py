@@ -1,8 +1,9 @@
 """The rules of one site: which of them acts now, when to evaluate them next, and why. No I/O."""
 
 import math
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from msgspec import Struct
@@ -10,9 +11,10 @@ from msgspec import Struct
 from ..settings.model import Rule
 from .compiler import Compiler, RuleErrors
 from .evaluation import DEAR_SECONDS, Budget, Explained, Lookahead, Moment, Plan
-from .facts import RULE_FACTS, Facts, Vocabulary
+from .facts import RULE_FACTS, Facts, Vocabulary, advance
 from .moments import HORIZON, Wait
 from .ranked import EVENT, Ranked, Refuse, blocks_of, first_of
+from .trees import Tree, numbers
 from .values import NONE_KNOWN, Known
 
 
@@ -57,6 +59,15 @@ class Explanation:
     decision: Decision
     rules: tuple[RuleExplained, ...]
     standing: tuple[str, ...] = ()
+
+
+class Reach(Struct, frozen=True):
+    """Whether a rule comes to act on a page: in how many seconds all its lines are true, else which of them
+    (its index) is in the way."""
+
+    rule: Rule
+    after: float | None
+    failed: int | None
 
 
 class RuleSet:
@@ -137,6 +148,57 @@ class RuleSet:
             return due
         ahead = Lookahead(self._conditions, self._timed_plan, moment.lazy.complete(), moment.budget)
         return ahead.first(moment, [*searched], ends, due)
+
+    @cached_property
+    def asked(self) -> Mapping[str, frozenset[str]]:
+        """The full names of the facts that the lines of each rule use, by the rule's name."""
+        return {
+            one.rule.name: frozenset(
+                ".".join(reference.path.split(".")[:2])
+                for tree in one.conditions
+                for number in numbers(tree)
+                for reference in self._conditions[number].references
+            )
+            for one in self._order
+        }
+
+    @cached_property
+    def lines(self) -> Mapping[str, tuple[str, ...]]:
+        """The lines of each rule in words, by the rule's name; of a table of lines, all of it."""
+        return {one.rule.name: tuple(map(self._words, one.conditions)) for one in self._order}
+
+    def _words(self, tree: Tree) -> str:
+        if isinstance(tree, int):
+            return self._conditions[tree].text
+        return f"{tree.kind} [{', '.join(map(self._words, tree.parts))}]"
+
+    def reach(self, facts: Facts, within: float) -> Iterator[Reach]:
+        """Of each enabled rule, in the order in which they are asked: whether all its lines become true
+        within so many seconds, if nothing changes but time. What else may keep a rule from acting is not
+        looked at."""
+        moment = Moment(self._conditions, self._plan, facts, self._engine)
+        for one in self._order:
+            if one.rule.enabled:
+                yield self._reach(one, moment, within)
+
+    def _reach(self, one: Ranked, moment: Moment, within: float) -> Reach:
+        late: int | None = None
+        for place, condition in enumerate(one.conditions):
+            if moment.truth(condition) is not True:
+                if condition not in one.timed:
+                    return Reach(one.rule, None, place)
+                late = place if late is None else late
+        if late is None:
+            return Reach(one.rule, 0.0, None)
+        after = self._retry_after(moment, [one], None)
+        if after is None or after > within:
+            return Reach(one.rule, None, late)
+        if one.waits is None:
+            # At the bounds of looking ahead it is only the moment to look again.
+            later = Moment(self._conditions, self._plan, advance(moment.lazy.complete(), int(after)))
+            if not later.all_hold(one.timed):
+                return Reach(one.rule, None, late)
+        return Reach(one.rule, after, None)
 
     def explain(
         self, facts: Facts, refuse: Refuse | None = None, told: Container[str] = frozenset()

@@ -40,6 +40,7 @@ from .outside import Outside
 from .page_view import Ask, PageView
 from .provider_chat import provider_chat
 from .site import SiteRuntime
+from .traffic import TrafficWriter
 from .visitors import Visitors
 
 HANDED = PARAM.decode("ascii")
@@ -77,7 +78,9 @@ class Decisions:
         inviting: Inviting,
         outside: Outside,
         texts: InviteTexts,
+        traffic: TrafficWriter,
     ) -> None:
+        self._traffic = traffic
         self._texts = texts
         self._outside = outside
         self._visits = visits
@@ -261,6 +264,8 @@ class Decisions:
             self._attribution.click_watch.seen(site, view.known.touches, view.arrival.known.touches)
         for rule in view.ended:
             self._events.emit("invite", site=site.name, visitor=visitor.id, rule=rule, what="withdrawn")
+        if view.recognised and not view.unread:
+            self._traffic.saw(site, visitor, view.ask.page, view.now, view.ask.client, view.found)
         return self._ask_rules(view, visitor, CLAIMS)
 
     def _ask_rules(self, view: PageView, visitor: Visitor, claims: int) -> Answer | Awaitable[Answer]:
@@ -405,6 +410,7 @@ class Decisions:
             await self._visits.forget(site.name, known.visitor)
         except Exception as error:
             self._visitors.failed(site.name, "consent", error)
+        self._traffic.forget(site.name, known.visitor)
         self._later(self._forgetter.withdraw(site.name, known.visitor, talks=talks))
         self._events.emit("consent_withdrawn", site=site.name, why=ask.consent.why)
         secure, host = ask.origin.scheme == "https", ask.origin.host

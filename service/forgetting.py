@@ -30,6 +30,7 @@ _WENT: Final = {
     "offers": "visitor, conversation, label and page of what an agent sent",
     "callbacks": "the phone number, what the call was to be about, and the visitor",
     "exposures": "which invites of rules it got, or did not get, to compare",
+    "traffic": "page views in the sample with which rules are tried",
     "notices": "the line of “Needs attention”",
 }
 _STAYED: Final = {

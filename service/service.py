@@ -85,6 +85,7 @@ from .sites import Sites, SiteTable
 from .staffing import Staffing
 from .tasks import Tasks
 from .text_calls import TextCalls
+from .traffic import TrafficWriter
 from .visitors import Visitors
 from .workflow import Workflow
 
@@ -293,6 +294,7 @@ class Service:
         )
         self.forgetter = Forgetter(self.ledger, self.visits, self.journal.path, self.events, self.clock)
         self.exposures = ExposureWriter(self.ledger.exposures, self.events)
+        self.traffic = TrafficWriter(self.ledger.traffic, self.agents, self.events)
         self.rule_reports = RuleReports(self.ledger, self.events, self.clock, self.tasks.later)
         self.judge = Judge(self.ledger, self.sites, self.rule_reports.freeze, self.events, self.clock)
         self.staffing = Staffing(self.ledger, self.agents, self.sites, self.events, self.clock)
@@ -318,6 +320,7 @@ class Service:
             self.inviting,
             self.outside,
             InviteTexts(self.text_calls, self.invite_offers),
+            self.traffic,
         )
 
     def _build_providers(self) -> None:
@@ -430,6 +433,7 @@ class Service:
                 ("clew-desk", self.desk_work.run()),
                 ("clew-notices", self._keep_notices()),
                 ("clew-exposures", self.exposures.run()),
+                ("clew-traffic", self.traffic.run()),
                 ("clew-rule-ends", RuleEnds(self.sites, self.events, self.clock).run()),
                 ("clew-verdicts", self.judge.run()),
                 ("clew-adapting", self.adapting.run()),
@@ -543,6 +547,7 @@ class Service:
         await self.write_notices()
         await self.click_writer.write()
         await self.exposures.write()
+        await self.traffic.write()
         await self.close()
         self.events.emit("stopped", site="")
 

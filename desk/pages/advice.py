@@ -246,6 +246,11 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "The ledger was too slow or away, so that {rows} visitors are missing in the figures of rules.",
         "Those of all arms are missing alike. See why the ledger was slow: `ready`, and its own log.",
     ),
+    "traffic_dropped": (
+        "{rows} page views are missing in the sample with which rules are tried: too many came at once, or the "
+        "ledger was slow.",
+        "Figures of `clew rules try` are less sure for that time. See whether the visits were real.",
+    ),
     "callbacks_full": (
         "The form for callbacks takes nobody more: {most} visitors wait for a call.",
         "Call them, or drop those that are none, under “Callbacks”. `waiting` in `[sites.callback]` says how "

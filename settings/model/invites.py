@@ -72,6 +72,14 @@ class Costs(Model):
     margin: Decimal = Field(Decimal(100), gt=0, le=100)
 
 
+class Traffic(Model):
+    """The sample of page views with which rules are tried: `share` in percent of visitors, and how many page
+    views an hour a process records before it takes half of that share."""
+
+    share: float = Field(10.0, ge=0, le=100)
+    per_hour: int = Field(100, ge=10, le=10_000)
+
+
 class Invites(Model):
     """How often a visitor is invited, how many at a time, and who is never invited, to compare with."""
 

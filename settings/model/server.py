@@ -86,6 +86,7 @@ class Retention(Model):
     attempts: int = Field(180, ge=1, le=3650)
     conversations: int = Field(400, ge=1, le=3650)
     exposures: int = Field(400, ge=1, le=3650)
+    traffic: int = Field(14, ge=1, le=90)
     notices: int = Field(90, ge=1, le=3650)
     sessions: int = Field(1, ge=1, le=3650)
     audit: int = Field(730, ge=1, le=3650)

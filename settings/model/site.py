@@ -11,7 +11,7 @@ from .base import Host, Language, Model, OneHost, PageType, TimeZone
 from .chat import Callback, Chat, Hours, Widget
 from .credit import Credit
 from .facts import Calendar, CustomFact, FactName, ProductPage, Score, Signal
-from .invites import Costs, Invites
+from .invites import Costs, Invites, Traffic
 from .offers import Offers
 from .orders import Carry, Cart, Fraud, Hold, Net, Order, Webhook
 from .partners import Partner, PartnerPages
@@ -145,6 +145,7 @@ class Site(Model):
     partners: list[Partner] = []
     rules: list[Rule] = []
     invites: Invites = Invites()
+    traffic: Traffic = Traffic()
     costs: Costs = Costs()
     personas: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")], Persona] = Field(
         {}, max_length=50

@@ -50,6 +50,7 @@ from .stories import Stories
 from .tags import Tags
 from .talk_figures import TalkFigures
 from .totals import Totals
+from .traffic import Traffic
 from .undoing import Undoing
 
 
@@ -77,6 +78,7 @@ class Ledger:
         self.mails = Mails(self.db)
         self.callbacks = Callbacks(self.db)
         self.exposures = Exposures(self.db)
+        self.traffic = Traffic(self.db)
         self.rule_figures = RuleFigures(self.db)
         self.rule_looks = RuleLooks(self.db)
         self.desk_days = DeskDays(self.db)

@@ -49,6 +49,7 @@ from .schema import placements as placements_table
 from .schema import postbacks as postbacks_table
 from .schema import shares as shares_table
 from .schema import sightings as sightings_table
+from .schema import traffic as traffic_table
 
 STEP_ROWS: Final = 50
 """Rows of a transaction."""
@@ -158,6 +159,7 @@ class Forgetting:
         for one in person.visitors:
             # Before the orders, as long as it is known whose these are: they count for figures.
             found = found.plus(await self._work(partial(_exposures, person, one, done), done))
+            found = found.plus(await self._work(partial(_traffic, person, one, done), done))
             if not person.withdrawn:
                 found = found.plus(await self._talks(person.site, one, done))
             before = await self._counted(person, one, done)
@@ -509,6 +511,16 @@ async def _exposures(person: Person, visitor: str, done: _Done, tx: Connection) 
         await keep_exposed(tx, ids, done.now, done.window_of)
         await tx.execute(delete(exposures_table).where(own.id.in_(ids)))
     return Forgot({("exposures", one) for one in ids})
+
+
+async def _traffic(person: Person, visitor: str, done: _Done, tx: Connection) -> Forgot:
+    """Delete the person's page views in the sample for trying rules out."""
+    own = traffic_table.c
+    which = (own.site == person.site, own.visitor == visitor)
+    ids = [row.id for row in await tx.execute(select(own.id).where(*which))]
+    if ids and not done.dry:
+        await tx.execute(delete(traffic_table).where(own.id.in_(ids)))
+    return Forgot({("traffic", one) for one in ids})
 
 
 async def _offers(person: Person, visitor: str, done: _Done, tx: Connection) -> Forgot:

@@ -38,6 +38,7 @@ from .schema import (
     postbacks,
     provider_states,
     sightings,
+    traffic,
 )
 from .turns import take_turn
 
@@ -186,6 +187,12 @@ async def _exposures(tx: Connection, before: float, now: float, window_of: Windo
     return len(ids)
 
 
+async def _traffic(tx: Connection, before: float) -> int:
+    ids = await _ids(tx, select(traffic.c.id).where(traffic.c.at < before))
+    await tx.execute(delete(traffic).where(traffic.c.id.in_(ids)))
+    return len(ids)
+
+
 async def _notices(tx: Connection, before: float) -> int:
     ids = await _ids(tx, select(notices.c.id).where(notices.c.last_at < before))
     await tx.execute(delete(notices).where(notices.c.id.in_(ids)))
@@ -223,6 +230,7 @@ KINDS: Final[Mapping[str, Callable[[Connection, float], Awaitable[int]]]] = {
     "webhooks": _webhooks,
     "attempts": _attempts,
     "conversations": _conversations,
+    "traffic": _traffic,
     "notices": _notices,
     "sessions": _sessions,
     "audit": _audit,

@@ -752,6 +752,24 @@ rule_ends = Table(
     Column("report", JSON, nullable=False),
 )
 
+# A sample of page views, for trying rules out; see traffic.py.
+traffic = Table(
+    "traffic",
+    metadata,
+    Column("id", row_number(), primary_key=True),
+    Column("site", text_of(64), nullable=False),
+    Column("visitor", text_of(40), nullable=False),
+    Column("page_view", text_of(64), nullable=False),
+    Column("visit", Integer, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("shown", Integer, nullable=False),  # seconds
+    Column("weight", Float, nullable=False),  # how many page views this one stands for
+    Column("facts", text_of(), nullable=False),  # JSON
+    UniqueConstraint("site", "visitor", "page_view"),
+    Index("ix_traffic_site", "site", "at"),
+    Index("ix_traffic_at", "at"),
+)
+
 # What exposures and conversations came to that are not there any more; see rule_sums.py. No visitor.
 rule_sums = Table(
     "rule_sums",

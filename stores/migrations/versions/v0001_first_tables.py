@@ -15,6 +15,7 @@ def upgrade() -> None:
     _mails()
     _callbacks()
     _exposures()
+    _traffic()
     _rule_reports()
     _provider_states()
     _canned()
@@ -242,6 +243,26 @@ def _exposures() -> None:
         ("written", ["written", "id"]),
     ):
         op.create_index(f"ix_exposures_{name}", "exposures", columns, unique=False)
+
+
+def _traffic() -> None:
+    """A sample of page views, for trying rules out."""
+    op.create_table(
+        "traffic",
+        sa.Column("id", row_number(), nullable=False),
+        sa.Column("site", text_of(64), nullable=False),
+        sa.Column("visitor", text_of(40), nullable=False),
+        sa.Column("page_view", text_of(64), nullable=False),
+        sa.Column("visit", sa.Integer(), nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.Column("shown", sa.Integer(), nullable=False),
+        sa.Column("weight", sa.Float(), nullable=False),
+        sa.Column("facts", text_of(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_traffic")),
+        sa.UniqueConstraint("site", "visitor", "page_view", name=op.f("uq_traffic_site")),
+    )
+    op.create_index("ix_traffic_site", "traffic", ["site", "at"], unique=False)
+    op.create_index("ix_traffic_at", "traffic", ["at"], unique=False)
 
 
 def _rule_reports() -> None:
