@@ -171,6 +171,6 @@ def drafts_of(found: Suggested) -> Iterator[str]:
         if one.candidate and one.what not in DONE:
             name = f"suggested-{one.what}"
             line = "!has(page.type)" if one.what == "other" else f"page.type == '{one.what}'"
-            wait = waits.get(one.what)
-            told = f'wait_page = "{min(wait, 1800)}s"\n' if wait is not None else ""
+            stays = waits.get(one.what)
+            told = f'wait_page = "{min(stays, 1800)}s"\n' if stays is not None else ""
             yield f'[[rules]]\nname = "{name}"\nwhen = ["{line}"]\naction = "invite"\n{told}'

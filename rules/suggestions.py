@@ -68,9 +68,7 @@ def suggest(views: Sequence[PageView], days: float, until: float) -> Suggested:
             pages.setdefault(_kind(view), []).append((view.shown, view.weight))
     found = [_times(kind, values) for kind, values in sorted(pages.items())]
     over = [view for view in views if not view.left or view.at < until]
-    return Suggested(
-        _site(views, until), tuple(found), _exits(over, days, _kind), _exits(over, days, _step)
-    )
+    return Suggested(_site(views, until), tuple(found), _exits(over, days, _kind), _exits(over, days, _step))
 
 
 def _kind(view: PageView) -> str:

@@ -86,7 +86,9 @@ class TrafficWriter:
         name, key = site.name, (site.name, visitor.id, page.view)
         if key in self._seen or key in self._known:
             shown = min(page.seconds, SHOWN_MOST)
-            if shown > 0 and (key in self._shown or len(self._shown) < PENDING):
+            before = self._shown.get(key)
+            # Requests of one page view may overtake each other.
+            if shown > (before.shown if before else 0) and (before or len(self._shown) < PENDING):
                 self._shown[key] = Recorded(*key, visitor.visits, now, shown, 0.0, None)
             return
         rate = self._rate(name, now, sampling.per_hour)

@@ -28,6 +28,9 @@ NAME: Final = "rules"
 SITE: Final[KeyPath] = ("sites", 0)
 """Where the checks of settings see the rules' site."""
 
+_FIRST: Final = ("name", "when", "wait", "wait_page", "on", "cancel_on")
+"""The keys that come first in a text, as people write rules."""
+
 _WIDTH: Final = 100
 _BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
 _HEADER: Final = re.compile(r"[ \t]*\[\[")
@@ -168,7 +171,8 @@ def _values(value: Any, path: KeyPath) -> Iterable[tuple[KeyPath, str]]:
 def table_of(rule: Rule) -> dict[str, Any]:
     """A rule as the table that it was read from: the keys that were written. What only the settings say of a
     service for texts stays there."""
-    return rule.model_dump(exclude_unset=True, exclude={"text_from": {"secret", "allow_private"}})
+    found = rule.model_dump(exclude_unset=True, exclude={"text_from": {"secret", "allow_private"}})
+    return {key: found[key] for key in (*_FIRST, *found) if key in found}
 
 
 def text_of(tables: Iterable[Mapping[str, Any]]) -> str:

@@ -23,6 +23,10 @@ _PATTERNS = {
     r"^[A-Za-z0-9_.-]{1,64}$": "1 to 64 letters, digits, underscores, dots or hyphens",
     r"^[A-Za-z0-9_.~-]{1,64}$": "the name of an address parameter: up to 64 letters, digits, _ . ~ -",
     r"^[A-Za-z0-9_.:-]{1,64}$": "the name of an event: 1 to 64 letters, digits, or _ . : -",
+    r"^(customer\.(logged_in|group|first_name)|[a-z][a-z0-9_]{0,31})$": (
+        "customer.logged_in, customer.group, customer.first_name, or a name of your own: up to 32 small "
+        "letters, digits and underscores, as in [sites.facts.points]"
+    ),
     r"^#[0-9a-fA-F]{6}$": 'a colour such as "#1b5e9e"',
     r"^[A-Z]{3}$": 'an ISO 4217 code such as "EUR"',
 }
@@ -127,7 +131,10 @@ def _wording(path: KeyPath, errors: Sequence[ErrorDetails]) -> Wording:
         return Wording(path, f"unknown key{not_ascii(name)}", nearest(name, _known_keys(path[:-1])))
     if first["loc"][-1:] == ("[key]",):
         message = f"unknown key{not_ascii(str(path[-1]))}"
-        return Wording(path, message, f"known are {_NEEDED['literal_error'](context)}")
+        if kind not in _NEEDED:
+            return Wording(path, message, first["msg"])
+        says = "known are" if kind == "literal_error" else "a key is"
+        return Wording(path, message, f"{says} {_NEEDED[kind](context)}")
     if kind == "value_error":
         message, _, hint = str(context.get("error", first["msg"])).partition("; ")
         return Wording(path, message, hint)

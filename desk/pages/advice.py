@@ -247,8 +247,8 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "Those of all arms are missing alike. See why the ledger was slow: `ready`, and its own log.",
     ),
     "traffic_dropped": (
-        "{rows} page views are missing in the sample with which rules are tried: too many came at once, or the "
-        "ledger was slow.",
+        "{rows} page views are missing in the sample with which rules are tried: too many came at once, or "
+        "the ledger was slow.",
         "Figures of `clew rules try` are less sure for that time. See whether the visits were real.",
     ),
     "callbacks_full": (

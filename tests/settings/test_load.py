@@ -215,6 +215,7 @@ WRONG = [
     ("upstrem = 'http://x'", "upstrem", 4, "unknown key", "did you mean upstream?"),
     ("time-zone = 'UTC'", "time-zone", 4, "unknown key", "did you mean time_zone?"),
     ("[sites.widgets]", "widgets", 4, "unknown key", "did you mean widget?"),
+    ("[sites.facts.'own.points']\nheader = 'x'", 'facts."own.points"', 4, "unknown key", None),
     ("[sites.chat]\nper_agnet = 3", "chat.per_agnet", 5, "unknown key", "did you mean per_agent?"),
     ("[[sites.rules]]\nname = 'r'\naction = 'hide'\nwen = []", "rules[0].wen", 7, None, "did you mean when?"),
     ("hosts = 'shop.example'", "hosts", 4, "must be a list", 'write ["…"]'),

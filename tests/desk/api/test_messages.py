@@ -72,6 +72,7 @@ async def test_a_message_is_written_and_read_back(desk: DeskServer) -> None:
         "online": False,
         "blocked": False,
         "files": OFFERED,
+        "persona": None,
     }
     found = await open_conversation(desk.conversations, "shop", VISITOR)
     assert found is not None

@@ -17,7 +17,7 @@ async def test_the_page_gets_the_token_and_what_the_owner_allows(tmp_path: Path)
     async with desk_server(tmp_path, more=more) as desk:
         chat = (await desk.visitor().post("decide", json=ASK)).json()["chat"]
         attributes = chat.pop("attributes")
-        assert chat == {"load": "page", "blocked": False, "mail": "help@shop.test"}
+        assert chat == {"load": "page", "says": True, "blocked": False, "mail": "help@shop.test"}
         assert desk.service.sites["shop"].carrier.open(attributes.pop("clew_ref")) == VISITOR
         assert attributes["clew_page"] == "/tea/"
         script = await desk.client().get("p.js")
@@ -29,7 +29,7 @@ async def test_nothing_is_loaded_or_told_before_consent(tmp_path: Path) -> None:
     more = {"chat": CRISP | {"attributes": ["page"]}, "consent": {"mode": "ask"}}
     async with desk_server(tmp_path, more=more) as desk:
         chat = (await desk.client().post("decide", json=ASK)).json()["chat"]
-        assert chat == {"load": "click", "blocked": True, "attributes": {}}
+        assert chat == {"load": "click", "says": True, "blocked": True, "attributes": {}}
 
 
 async def test_a_site_with_clews_own_chat_has_no_provider(tmp_path: Path) -> None:
