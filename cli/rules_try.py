@@ -53,7 +53,9 @@ def _notes(tried: Tried) -> Iterator[str]:
     run = tried.run
     if run.tried < run.views:
         yield f"The time was up after {run.tried} of {run.views} page views; the figures stand for all."
-    if run.days < _WEEK:
+    if run.days <= 1:
+        yield "Less than a day is recorded: what is missing of the day counts as without page views."
+    elif run.days < _WEEK:
         yield "That is less than a week: days of the week that are missing may be different."
     if any(one.invited is not None for one in run.trials):
         said = "as at this site so far"

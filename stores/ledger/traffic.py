@@ -2,7 +2,7 @@
 `service/traffic.py`."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from sqlalchemy import select, text
@@ -42,10 +42,6 @@ class Recorded:
     shown: int
     weight: float
     facts: str | None
-
-    def longer(self, shown: int) -> "Recorded":
-        """The same, shown at least so long."""
-        return replace(self, shown=max(self.shown, shown))
 
 
 class Traffic:

@@ -288,7 +288,7 @@ async def test_the_command_line_tries_a_draft_and_suggests_rules(make: Any, tmp_
     assert (told["cart"]["too_slow"], told["cart"]["blocking_line"]) == (False, "page.type == 'cart'")
     assert told["mug"]["not_recorded"] == ["page.query"]
     said = await run("try", str(file))
-    assert "less than a week" in said
+    assert "Less than a day is recorded" in said
     assert "5.0% lead to a conversation (assumed" in said
     found = [json.loads(line) for line in (await run("suggest", "--json")).splitlines()]
     times = {one["what"]: one for one in found if one["kind"] == "time"}
