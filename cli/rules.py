@@ -17,7 +17,9 @@ from ..service.rule_editing import Edition, NoRevisionError, RuleEditing, change
 from ..service.rule_trials import Advised, RuleTrials, Tried
 from ..settings.load import Problem, SettingsErrors
 from ..settings.model import Site
+from ..settings.platforms import PlatformError
 from ..settings.rule_text import LONGEST
+from ..settings.starter import starter_text
 from ..stores.ledger.books import Ledger
 from ..stores.ledger.database import Database
 from ..stores.ledger.rule_revisions import Head, RuleRevisions, StaleError
@@ -97,6 +99,19 @@ def show_command(
 
 async def _edition(editing: RuleEditing, site: Site, number: int | None) -> Edition:
     return await (editing.current(site) if number is None else editing.at(site, number))
+
+
+@app.command("starter")
+def starter_command(
+    platform: Annotated[
+        str | None, typer.Option("--platform", help="The shop system; else rules that fit any.")
+    ] = None,
+) -> None:
+    """Print 20 rules to begin with and a default rule, as `clew rules set` takes them."""
+    try:
+        typer.echo(starter_text(platform), nl=False)
+    except PlatformError as error:
+        fail(f"{error.message}: {error.hint}")
 
 
 @app.command("check")
