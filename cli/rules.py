@@ -29,7 +29,7 @@ from .given import file_body
 from .ledger import DEFAULT_CONFIG, AsJson, Config, fail, moment, with_ledger
 from .rules_report import report_command
 from .rules_try import Days, print_suggestions, print_trial
-from .terminal import open_console, print_line
+from .terminal import open_console, print_line, print_text
 
 app = typer.Typer(
     help="The rules of a site: look at them, set others, go back to earlier ones, and see what they bring.",
@@ -94,7 +94,7 @@ def show_command(
     """Print the rules as text, as `clew rules set` takes them."""
     at = _site(config, site)
     found = _done(config, lambda editing, db: _edition(editing, at, number))
-    typer.echo(found.text, nl=not found.text.endswith("\n"))
+    print_text(found.text)
 
 
 async def _edition(editing: RuleEditing, site: Site, number: int | None) -> Edition:
@@ -109,7 +109,7 @@ def starter_command(
 ) -> None:
     """Print 20 rules to begin with and a default rule, as `clew rules set` takes them."""
     try:
-        typer.echo(starter_text(platform), nl=False)
+        print_text(starter_text(platform))
     except PlatformError as error:
         fail(f"{error.message}: {error.hint}")
 

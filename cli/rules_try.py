@@ -15,7 +15,7 @@ from ..service.recorded_facts import LEFT_OUT, MASKED
 from ..service.rule_trials import LEAST_INVITES, Advised, Tried
 from ..settings.model import Site
 from .ledger import moment
-from .terminal import open_console, print_line
+from .terminal import open_console, print_line, print_text
 
 Days = Annotated[float, typer.Option("--days", min=0.1, max=90, help="How many days to look back.")]
 _WEEK = 7.0
@@ -139,7 +139,7 @@ def print_suggestions(site: Site, advised: Advised, as_json: bool) -> None:
         print_line(f"There are no suggestions yet: they need {LEAST} visits, or page views of a kind.")
         return
     print_line("Rules to start from; try them with `clew rules try FILE`:")
-    typer.echo("\n".join(drafts))
+    print_text("\n".join(drafts))
 
 
 def _print_exits(exits: Sequence[Exits], title: str) -> None:

@@ -5,6 +5,7 @@ must not control the terminal or change the text direction, so every command pri
 """
 
 import os
+import sys
 from typing import Any, Final
 
 import typer
@@ -42,6 +43,12 @@ def open_console(**options: Any) -> Console:
         made.width = max(made.width, PIPED_WIDTH)
     made.push_render_hook(_EscapeText())
     return made
+
+
+def print_text(text: str) -> None:
+    """Print a text for a file or another program as it is. In a terminal its lines are escaped."""
+    text = text.removesuffix("\n")
+    typer.echo(escaped_lines(text) if sys.stdout.isatty() else text)
 
 
 def print_line(text: str, *, err: bool = False) -> None:

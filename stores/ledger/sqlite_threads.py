@@ -78,33 +78,38 @@ class WorkerThread:
 
     async def connected(self) -> SyncConnection:
         """The connection, for one who knows that the thread does nothing now."""
-        if self._connection is not None:
-            return self._connection
-        return await self.do(lambda connection: connection)
+        while self._connection is None:
+            queue = self._queue
+            found = await self.do(lambda connection: connection)
+            if queue is self._queue:
+                self._connection = found
+        return self._connection
 
     async def close(self) -> None:
         """Close the connection, and end the thread."""
         thread, self._thread = self._thread, None
+        # Whoever comes from now on gets another thread and connection: this one may be closed at any moment.
+        self._connection = None
         if thread is not None:
             queue, self._queue = self._queue, SimpleQueue()
             queue.put(None)
             await undisturbed(asyncio.to_thread(thread.join))
 
     def _run(self, queue: "SimpleQueue[tuple[Callable[[SyncConnection], Any], _Done] | None]") -> None:
+        connection: SyncConnection | None = None
         while (job := queue.get()) is not None:
             work, done = job
             try:
-                if self._connection is None:
-                    self._connection = self._connect()
-                told, found = done.set_result, work(self._connection)
+                if connection is None:
+                    connection = self._connect()
+                told, found = done.set_result, work(connection)
             except BaseException as error:
                 told, found = done.set_exception, error
             with suppress(RuntimeError):  # the loop has ended, and nobody waits
                 done.get_loop().call_soon_threadsafe(told, found)
             del work, done, job, told, found
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        if connection is not None:
+            connection.close()
 
     def _connect(self) -> SyncConnection:
         connection = self._engine.connect()

@@ -10,6 +10,7 @@ from clew.settings.model import Settings
 from clew.settings.reloading import ReloadError
 
 SECRET = "kT9vQ2xLrW7mZc4JpYb8NfHsD3gAeU6iXoR5tVnB"
+PREPARED = SimpleNamespace(prepare=lambda settings: None)
 pytestmark = pytest.mark.timeout(300)
 
 
@@ -21,7 +22,7 @@ async def test_a_fault_of_the_swap_is_not_taken_for_a_server_that_stops() -> Non
     def swap(*_: object) -> None:
         raise RuntimeError("dictionary changed size during iteration")
 
-    service: Any = SimpleNamespace(swap=swap)
+    service: Any = SimpleNamespace(swap=swap, sites=PREPARED)
     one = OneProcess(service, asyncio.get_running_loop())
     with pytest.raises(RuntimeError, match="dictionary changed size"):
         await asyncio.to_thread(one.apply, settings())
@@ -30,7 +31,7 @@ async def test_a_fault_of_the_swap_is_not_taken_for_a_server_that_stops() -> Non
 def test_a_closed_loop_is_reported_as_a_stopping_server() -> None:
     loop = asyncio.new_event_loop()
     loop.close()
-    service: Any = SimpleNamespace()
+    service: Any = SimpleNamespace(sites=PREPARED)
     one = OneProcess(service, loop)
     with pytest.raises(ReloadError, match="is stopping"):
         one.apply(settings())

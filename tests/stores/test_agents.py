@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from argon2 import PasswordHasher
 from clew.settings.hosts import host_key
-from clew.stores.ledger import postgresql, sqlite
+from clew.stores.ledger import postgresql
 from clew.stores.ledger.agents import (
     HASHES_WAITING,
     ONLINE_SECONDS,
@@ -24,6 +24,7 @@ from clew.stores.ledger.connection import Connection, executing
 from clew.stores.ledger.database import Database
 from clew.stores.ledger.engines import database_at
 from clew.stores.ledger.schema import agent_sessions, agents
+from clew.stores.ledger.sqlite_threads import DirectConnection
 from desks import until
 from sqlalchemy import select
 
@@ -303,7 +304,7 @@ async def test_who_uses_a_link_waits_first_for_who_may_end_it(
 ) -> None:
     """Else each has what the other one waits for: the link of somebody who is removed at that moment."""
     order: list[str] = []
-    for kind in (sqlite._Direct, postgresql._Transaction):
+    for kind in (DirectConnection, postgresql._Transaction):
 
         async def lock(self: Any, *names: str, shared: bool = False, before: Any = kind.lock) -> None:
             order.extend(names)

@@ -79,6 +79,7 @@ HAPPENED = [
 OWN = """
 [sites.facts]
 "customer.group" = { selector = "body", attribute = "data-group", keep = "visitor" }
+"customer.first_name" = { selector = "#greeting", keep = "visitor" }
 "customer.logged_in" = { type = "bool", selector = "#logout" }
 shipping = { type = "double", selector = ".shipping", keep = "page" }
 stock = { type = "int", script = "state", json_path = "variants[0].stock" }
@@ -138,6 +139,7 @@ CUSTOM = [
         ways("/", "/dealer", "/mills"),
         tables=OWN,
     ),
+    Case("own-name", ('customer.first_name == "Ada"',), ways("/", "/dealer", "/mills"), tables=OWN),
     Case("own-logged-in", ("customer.logged_in",), ways("/", "/dealer?in=1"), tables=OWN),
     Case("own-page", ("custom.shipping == 4.9",), ways("/", "/dealer"), tables=OWN),
     Case(

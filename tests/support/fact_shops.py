@@ -62,7 +62,7 @@ def answer_of(asked: Asked) -> Answer | None:
         case "GET", "/dealer":
             inside = "<a id=logout>out</a>" if "in=1" in asked.query else ""
             state = '<script id="state" type="application/json">{"variants": [{"stock": 7}]}</script>'
-            body = f"<p class=shipping>4,90</p>{inside}{state}"
+            body = f"<p class=shipping>4,90</p><b id=greeting>Ada</b>{inside}{state}"
             return Answer(page_of(body).replace("<body>", "<body data-group=dealer>"))
         case "POST", "/login":
             if b"right" in asked.body:
