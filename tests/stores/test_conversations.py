@@ -363,11 +363,11 @@ async def test_those_who_ask_for_the_version_together_share_readings_that_began_
 
     one, two = held
     monkeypatch.setattr(books._db, "query", slow)
-    first = asyncio.create_task(lists.version("shop"))
+    first = asyncio.create_task(lists.shared_version("shop"))
     async with asyncio.timeout(20):
         await reading.get()
         await write(books, "hello")
-        later = [asyncio.create_task(lists.version("shop")) for _ in range(50)]
+        later = [asyncio.create_task(lists.shared_version("shop")) for _ in range(50)]
         await asyncio.sleep(0)
         one.set()
         await reading.get()
