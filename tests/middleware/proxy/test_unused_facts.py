@@ -112,8 +112,9 @@ async def test_only_what_a_rule_asks_for_is_found(
     site = tomllib.loads(case.site(shop.address))["sites"][0]
     # All of them are evaluated, since none is true.
     site["rules"][0]["when"] = [{"any": list(lines)}]
-    # The cart is for agents and invites too.
-    del site["cart"]
+    # The cart and the first name are for agents and invites too, and all facts for the sample of page views.
+    del site["cart"], site["facts"]["customer.first_name"]
+    site["traffic"] = {"share": 0}
     database = f"sqlite:{tmp_path / 'clew.db'}"
     given = {"secret": "k" * 40, "store": database, "ledger": database, "sites": [site]}
     proxy = ReverseProxy(Settings.model_validate(given))

@@ -5,6 +5,7 @@ import os
 import signal
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -29,6 +30,7 @@ class Stub:
     def __init__(self, busy: int = 0) -> None:
         self.settings = settings("a")
         self.busy = busy
+        self.sites = SimpleNamespace(prepare=SiteTable)
 
     def swap(self, new: Settings, table: SiteTable) -> Changes:
         self._call()
