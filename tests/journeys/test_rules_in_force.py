@@ -64,9 +64,13 @@ def in_force(clew: ClewServe, revision: int, workers: int = 2) -> bool:
 def meanwhile(clew: ClewServe, revision: int, change: Callable[[], object]) -> set[tuple[str, str]]:
     """What visitors get from before a change until it is in force on both workers."""
     seen = {visit(clew)}
+    deadline = time.monotonic() + 120
+    # A worker that starts later begins with the new rules, and tells of no change.
+    while len(events(clew, "started")) < 2:
+        assert time.monotonic() < deadline, clew.tail()
+        seen.add(visit(clew))
     with ThreadPoolExecutor(1) as thread:
         done = thread.submit(change)
-        deadline = time.monotonic() + 120
         while not (done.done() and in_force(clew, revision)):
             assert time.monotonic() < deadline, clew.tail()
             seen.add(visit(clew))
