@@ -70,9 +70,12 @@ class Plan:
 
     def __init__(self, conditions: Sequence[Condition], vocabulary: Vocabulary = RULE_FACTS) -> None:
         names: dict[str, dict[str, set[str] | None]] = {}
+        whole: set[tuple[str, str]] = set()
         for reference in (reference for condition in conditions for reference in condition.references):
             group, name, *key = reference.path.split(".", 2)
             wanted = names.setdefault(group, {})
+            if not key:
+                whole.add((group, name))
             if reference.whole:
                 wanted[name] = None
             elif not key:
@@ -90,6 +93,10 @@ class Plan:
             for group in vocabulary.groups
             if group in names
         ]
+        # Maps of which only values are asked for: of one that is not known, no value is.
+        self._by_key = {
+            (group, name) for group, used in self.groups for name, _, keys in used if keys
+        } - whole
         self.names = {group: frozenset(name for name, _, _ in used) for group, used in self.groups}
         self.functions = matcher(
             {text: p for condition in conditions for text, p in condition.patterns.items()}
@@ -109,6 +116,8 @@ class Plan:
                 if isinstance(value, Decimal):
                     value = float(value) if value.is_finite() else None
                 if not isinstance(value, kinds):
+                    if (group, name) in self._by_key:
+                        chosen[name] = {}
                     continue
                 chosen[name] = (
                     {k: value[k] for k in keys if k in value}
@@ -233,7 +242,8 @@ class Moment:
 
     def _line(self, number: int) -> LineExplained:
         condition = self._conditions[number]
-        value = self.value(number)
+        holds = self.truth(number) is True
+        value = holds or self.value(number)
         references = condition.references
         facts = {reference.path: self._find(reference.path) for reference in references}
         guarded = {reference.path for reference in references if reference.guarded}
@@ -246,7 +256,7 @@ class Moment:
             missing = tuple(named) or (key,)
         elif isinstance(value, Exception):
             error = str(value) or type(value).__name__
-        return LineExplained(condition.text, value is True, missing, error, facts)
+        return LineExplained(condition.text, holds, missing, error, facts)
 
     def _find(self, path: str) -> Any:
         group, name, *key = path.split(".", 2)

@@ -187,6 +187,10 @@ TRUE = about("visit.pages == 1", "visit.pages", lambda v: v == 1)
 @given(st.lists(st.lists(CONDITION, min_size=1, max_size=3), min_size=1, max_size=5), FACTS)
 @example([[either(MISSING, TRUE)]], {"visit": {"pages": 1}})
 @example([[table("any", [MISSING, TRUE])], [MISSING]], {"visit": {"pages": 1}})
+@example([[Part("!has(page.query.size)", lambda facts: True)]], {})
+@example(
+    [[both(Part("!has(page.query.size)", lambda facts: True), Part("size('a') == 1", lambda _: True))]], {}
+)
 def test_rules_have_the_value_of_a_plain_evaluator(whens: list[list[Part]], facts: dict[str, Any]) -> None:
     """Of the decision, and of each line of the explanation."""
     rules = [
