@@ -50,6 +50,11 @@ _CANCELED: Final = "57014"  # query_canceled, also by statement_timeout
 _RECONNECT_SECONDS: Final = 2.0
 _GATHER_SECONDS: Final = 0.02
 _ANNOUNCE = f"NOTIFY {CHANNEL}"
+_COUNT_AT: Final = frozenset({50, 500, 5000})
+"""After so many messages of a process the tables of conversations are counted for the planner. The server
+does so by itself, but only each minute. Plans for empty tables are kept until then, and the first hundreds of
+conversations of a new ledger would wait for them."""
+_ANALYZE = "ANALYZE conversations, messages"
 _TIME = text("SELECT extract(epoch FROM clock_timestamp())::float8")
 # Grows with whatever is written in the whole cluster.
 _WRITTEN = text("SELECT pg_current_wal_insert_lsn()::text")
@@ -79,6 +84,7 @@ class PostgresDatabase(Database):
         self._listener: asyncio.Task[None] | None = None
         self._may_listen = False
         self._unannounced = False
+        self._announced = self._counted = 0
         self._announcing: asyncio.Task[None] | None = None
 
     async def open(self) -> tuple[str | None, str]:
@@ -253,6 +259,7 @@ class PostgresDatabase(Database):
         its own: a transaction with NOTIFY waits for all others with it, each until its commit is on the
         disk. If this process ends before, they find the message at their next look."""
         self._unannounced = True
+        self._announced += 1
         if self._announcing is None or self._announcing.done():
             self._announcing = asyncio.create_task(self._announce_all(), name="clew-ledger-announce")
 
@@ -262,6 +269,9 @@ class PostgresDatabase(Database):
                 self._unannounced = False
                 async with asyncio.timeout(WRITE_SECONDS):
                     await self._used(lambda session: session.script(_ANNOUNCE))
+                    if any(self._counted < at <= self._announced for at in _COUNT_AT):
+                        self._counted = self._announced
+                        await self._used(lambda session: session.script(_ANALYZE))
                 await asyncio.sleep(_GATHER_SECONDS)
 
     async def _used(self, use: Callable[[Session], Coroutine[Any, Any, T]]) -> T:

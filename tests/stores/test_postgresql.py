@@ -646,3 +646,23 @@ def _read(plan: dict[str, Any]) -> Iterator[float]:
         yield (plan["Actual Rows"] + removed) * plan["Actual Loops"]
     for part in plan.get("Plans", ()):
         yield from _read(part)
+
+
+async def test_a_new_ledgers_conversations_are_counted_for_the_planner(
+    db: PostgresDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server does so only each minute, and the plans for empty tables stay until then."""
+    monkeypatch.setattr(postgresql, "_COUNT_AT", frozenset({3}))
+    query = text("SELECT analyze_count FROM pg_stat_user_tables WHERE relname = 'conversations'")
+
+    async def counted() -> int:
+        found: int = await db.query(lambda connection: connection.scalar(query))
+        return found
+
+    before, books = await counted(), Conversations(db)
+    for number in range(4):
+        given = {"client_id": f"c{number}", "language": "en", "rule": None, "now": NOW}
+        await books.add_visitor_message("shop", f"v{number}", "hello", **given)
+    async with asyncio.timeout(60):
+        while await counted() == before:  # noqa: ASYNC110 - the server tells nobody of it
+            await asyncio.sleep(0.1)
