@@ -115,6 +115,10 @@ class Listener:
             self.look_at = self.later_at
         self._wake()
 
+    def rouse(self) -> None:
+        """End the wait, because the stream itself has found something."""
+        self._wake()
+
     def taken(self) -> set[str]:
         """The topics of which there were notifications since the last call."""
         woken, self._woken = self._woken, set()

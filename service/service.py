@@ -104,7 +104,7 @@ JOIN_EVERY = 20.0
 SELECTORS = ("cart", "order", "platform", "page_types")
 
 # Seconds between two readings of one inbox, which many desks share.
-INBOX_PAUSE = 0.25
+INBOX_PAUSE = 0.5
 
 
 class Service:

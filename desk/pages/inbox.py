@@ -145,7 +145,7 @@ async def _listed(at: RequestContext, number: int, client: str | None) -> Mappin
     crowds = () if client else await inbox.crowds(site)
     listed = count - sum(crowd.count for crowd in crowds)
     return {
-        "lines": await _lines(at, await inbox.page(site, number, client)),
+        "lines": await _lines(at, await inbox.page(site, number, client, crowds)),
         "closed": await _lines(at, () if client or number else await inbox.closed(site)),
         "crowds": crowds if number == 0 else (),
         "count": count,

@@ -9,6 +9,7 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -107,12 +108,24 @@ class Told:
         self._later = {key: last for key, last in self._later.items() if last > self.after}
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What a look found: the agent's own conversations, the stamps of the inbox and of the page, and how many
+    conversations wait at other sites."""
+
+    own: frozenset[str]
+    mark: tuple[str, str]
+    elsewhere: Mapping[str, int]
+
+
 class DeskReader:
     """What the stream of one desk page tells it.
 
     `message` is a message of a conversation that the page shows or whose agent it is: its data are those of
     `_message`. `changed` says that something else has changed, `inbox` or `page`: that is to be loaded again.
     The id of each event is the page's mark as it is now.
+
+    What else has changed is looked for in a task of its own, until `close`: messages do not wait for that.
     """
 
     def __init__(
@@ -125,8 +138,11 @@ class DeskReader:
         self._told = told
         self._talks: frozenset[str] = frozenset(one.id for one in shown)
         self._topics = {talk_topic(one.site, one.id) for one in shown}
+        self._is_first = True
         self._session_at = -math.inf
         self._elsewhere: Mapping[str, int] | None = None
+        self._look_is_due = True
+        self._looking: asyncio.Task[_Seen] | None = None
 
     @property
     def topics(self) -> Sequence[str]:
@@ -138,11 +154,10 @@ class DeskReader:
     async def __call__(self, listener: Listener) -> Sequence[bytes]:
         """The events since the last call. Raises StreamEnd."""
         woken, clock = listener.taken(), asyncio.get_running_loop().time
-        if self._session_at == -math.inf:
-            woken |= self._topics  # what was written since the page was made
-        if clock() - self._session_at >= LOOK_SECONDS:
+        if self._is_first:
             await self._require_session()
-            self._session_at, woken = clock(), woken | {desk_topic(self._at.site.name)}
+            woken |= self._topics  # what was written since the page was made
+            self._is_first = False
         events = [passing(sign.kind, json.dumps(sign.data)) for sign in listener.given()]
         for news in listener.told():
             if self._told.has(news.conversation, news.message.id):
@@ -152,18 +167,41 @@ class DeskReader:
             else:
                 woken |= self._topics
         events += await self._messages() if woken & self._topics else []
-        if woken - self._topics or clock() >= listener.look_at:
-            if clock() < listener.later_at:
-                listener.look_at = min(listener.look_at, listener.later_at)
-                return events
-            changes = await self._changes(listener)
+        if self._looking is not None and self._looking.done():
+            seen, self._looking = self._looking.result(), None
+            changes = await self._changes(listener, seen)
             events += changes
-            listener.look_at = clock() + LOOK_SECONDS
-            # In a busy hour each message wakes all desks: they look once for many.
-            listener.later = frozenset(listener.topics - self._topics)
             gap = random.uniform(*GAP_SECONDS)  # noqa: S311 (nobody gains by guessing it)
             listener.later_at = clock() + (gap if changes else SOON_SECONDS)
+            listener.look_at = clock() + LOOK_SECONDS
+        if woken - self._topics or clock() >= listener.look_at:
+            self._look_is_due = True
+        if self._look_is_due and self._looking is None:
+            if clock() < listener.later_at:
+                listener.look_at = min(listener.look_at, listener.later_at)
+            else:
+                self._begin_look(listener)
         return events
+
+    def _begin_look(self, listener: Listener) -> None:
+        """In a busy hour each message wakes all desks: they look once for many, and are not woken by these
+        topics until they may look again."""
+        self._look_is_due = False
+        listener.later, listener.later_at = frozenset(listener.topics - self._topics), math.inf
+        listener.look_at = math.inf
+        self._looking = asyncio.create_task(self._look(), name="clew-desk-look")
+
+        def looked(looking: asyncio.Task[_Seen]) -> None:
+            if not looking.cancelled():
+                looking.exception()  # is raised by the next call; else asyncio complains if there is none
+            listener.rouse()
+
+        self._looking.add_done_callback(looked)
+
+    def close(self) -> None:
+        """The stream has ended."""
+        if self._looking is not None:
+            self._looking.cancel()
 
     async def _require_session(self) -> None:
         at, service = self._at, self._at.service
@@ -171,6 +209,7 @@ class DeskReader:
         if await service.ledger.agents.session(self._context.token, at.place, now, at.chosen) is None:
             raise StreamEnd
         await service.presence.seen(self._context.session.agent)
+        self._session_at = asyncio.get_running_loop().time()
 
     async def _messages(self) -> list[bytes]:
         # Before the reading: what is settled by now is seen by it.
@@ -187,30 +226,37 @@ class DeskReader:
         self._told.tell(conversation, message.id)
         return event("message", json.dumps(_message(conversation, message)), self._id)
 
-    async def _changes(self, listener: Listener) -> list[bytes]:
-        events = await self._messages() if await self._follow(listener) else []
-        before, shown = self._mark, [one.id for one in self._shown]
-        inbox = _stamp([await self._at.service.ledger.inbox.shared_version(self._at.site.name)])
-        self._mark = inbox, await _page_stamp(self._at, shown)
+    async def _look(self) -> _Seen:
+        """Raises StreamEnd when the session has ended."""
+        at, site = self._at, self._at.site.name
+        if asyncio.get_running_loop().time() - self._session_at >= LOOK_SECONDS:
+            await self._require_session()
+        own = await at.service.ledger.conversations.of_agent(site, self._context.session.agent, OWN_TALKS)
+        inbox = _stamp([await at.service.ledger.inbox.shared_version(site)])
+        page = await _page_stamp(at, [one.id for one in self._shown])
+        return _Seen(frozenset(own), (inbox, page), await elsewhere(self._context))
+
+    async def _changes(self, listener: Listener, seen: _Seen) -> list[bytes]:
+        """What is different from the look before."""
+        events = await self._messages() if self._follow(listener, seen.own) else []
+        before, self._mark = self._mark, seen.mark
         names = [name for name, old, new in zip(PARTS, before, self._mark, strict=True) if old != new]
-        waits = await elsewhere(self._context)
-        if self._elsewhere not in (None, waits) and "inbox" not in names:
+        if self._elsewhere not in (None, seen.elsewhere) and "inbox" not in names:
             names.append("inbox")
-        self._elsewhere = waits
+        self._elsewhere = seen.elsewhere
         if names:
             events.append(event("changed", json.dumps(names), self._id))
         return events
 
-    async def _follow(self, listener: Listener) -> bool:
+    def _follow(self, listener: Listener, own: frozenset[str]) -> bool:
         """Hear of the messages of the conversations that the agent has now, too; returns whether these are
         others than before."""
-        at, site = self._at, self._at.site.name
-        own = await at.service.ledger.conversations.of_agent(site, self._context.session.agent, OWN_TALKS)
-        talks = frozenset(own) | {one.id for one in self._shown}
+        site = self._at.site.name
+        talks = own | {one.id for one in self._shown}
         if talks == self._talks:
             return False
         self._talks, self._topics = talks, {talk_topic(site, one) for one in talks}
-        at.service.hub.follow(listener, [desk_topic(site), *self.topics])
+        self._at.service.hub.follow(listener, [desk_topic(site), *self.topics])
         return True
 
     @property
@@ -257,6 +303,7 @@ async def stream(request: Request, at: RequestContext) -> Response:
         held = ExitStack()
         held.enter_context(at.hold("desk_streams"))
         held.enter_context(service.presence.open(context.session.agent))
+        held.callback(reader.close)
         return held
 
     return EventStream(service.hub, desk_topic(at.site.name), None, hold, reader, others=reader.topics)

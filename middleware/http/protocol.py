@@ -107,6 +107,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self.cycle = None
         self.pipeline.clear()
         super().connection_lost(exc)
+        # It refers to this, and so both would wait for the garbage collector.
+        self.cycle = None
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the client."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import ctypes
-import gc
 import logging
 import os
 import resource
@@ -26,6 +25,7 @@ from ..http.faults import UpstreamError
 from ..http.handshake import AnsweringWebSocket
 from ..http.protocol import BoundedProtocol
 from .figures import figures_folder
+from .garbage import Garbage
 from .listen import BindError, bind, split_address
 from .running import ServeConfig
 from .workers import run
@@ -120,10 +120,7 @@ class WorkerApp:
         proxy = ReverseProxy(self.settings)
         proxy.access_log = self._access_log
         _end_streams_on_signals(proxy.service.hub)
-        # These objects are permanent: without this the collector scans all of them repeatedly, and every
-        # page waits 45 ms meanwhile.
-        gc.collect()
-        gc.freeze()
+        Garbage().leave_out()
         return proxy
 
 

@@ -39,18 +39,26 @@ class Inbox:
         self._db = db
         self._versions = Readings[str, str](VERSION_PAUSE)
 
-    async def page(self, site: str, number: int = 0, client: str | None = None) -> tuple[Entry, ...]:
+    async def page(
+        self,
+        site: str,
+        number: int = 0,
+        client: str | None = None,
+        crowds: Sequence[Crowd] | None = None,
+    ) -> tuple[Entry, ...]:
         """One page of 50 open conversations: the waiting ones, newest first, then the answered ones.
 
-        Those of crowds are omitted. `client` lists the untaken ones of one client network instead.
+        Those of crowds are omitted: these are `crowds`, if they were read already. `client` lists the untaken
+        ones of one client network instead.
         """
         mine = [conversations.c.site == site, conversations.c.state == "open", OWN]
         async with self._db.read() as connection:
             if client is not None:
                 mine += [untaken(), conversations.c.client == client]
-            elif crowds := [crowd.client for crowd in await _crowds(connection, site)]:
-                theirs = and_(conversations.c.client.is_not(None), conversations.c.client.in_(crowds))
-                mine.append(~and_(untaken(), theirs))
+            elif crowds := await _crowds(connection, site) if crowds is None else crowds:
+                known = conversations.c.client.is_not(None)
+                theirs = conversations.c.client.in_([crowd.client for crowd in crowds])
+                mine.append(~and_(untaken(), known, theirs))
             listed = (
                 entries(*mine)
                 .order_by(

@@ -467,9 +467,16 @@ conversations = Table(
     ),
     Index("ix_conversations_updated", "site", "state", "updated_at", "provider"),
     Index("ix_conversations_waiting", "site", "state", "waiting_since", "updated_at"),
-    Index("ix_conversations_agent", "agent", "state", "updated_at"),
+    Index("ix_conversations_agent", "agent", "state", "site", "provider", "updated_at"),
     # Those that nobody has are few, and looked for again and again (`assignment.py`).
     Index("ix_conversations_queue", "site", "waiting_since", sqlite_where=_QUEUE, postgresql_where=_QUEUE),
+    # Those of each client network, when a desk loads its inbox.
+    Index(
+        "ix_conversations_crowds",
+        *("site", "client", "state", "provider", "waiting_since"),
+        sqlite_where=_QUEUE,
+        postgresql_where=_QUEUE,
+    ),
     # The open ones of all sites are counted again and again; those that are closed are many times more.
     Index(
         "ix_conversations_state",

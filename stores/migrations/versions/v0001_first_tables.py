@@ -96,6 +96,14 @@ def _conversations() -> None:
         sqlite_where=queue,
         postgresql_where=queue,
     )
+    op.create_index(
+        "ix_conversations_crowds",
+        "conversations",
+        ["site", "client", "state", "provider", "waiting_since"],
+        unique=False,
+        sqlite_where=queue,
+        postgresql_where=queue,
+    )
     op.create_index("ix_conversations_started", "conversations", ["site", "started_at"], unique=False)
     op.create_index(
         "ix_conversations_visitor", "conversations", ["site", "visitor", "started_at"], unique=False
@@ -109,7 +117,12 @@ def _conversations() -> None:
         sqlite_where=of_rule,
         postgresql_where=of_rule,
     )
-    op.create_index("ix_conversations_agent", "conversations", ["agent", "state", "updated_at"], unique=False)
+    op.create_index(
+        "ix_conversations_agent",
+        "conversations",
+        ["agent", "state", "site", "provider", "updated_at"],
+        unique=False,
+    )
     op.create_index(
         "ix_conversations_waiting",
         "conversations",

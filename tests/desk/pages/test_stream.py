@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 import pytest_asyncio
 from clew.referral.cookie import Known
 from clew.stores.ledger.schema import messages as written
@@ -149,6 +150,40 @@ async def test_the_mark_of_a_page_is_from_before_what_it_shows(desk: DeskServer,
     async with told(desk, address, talk, mark=mark) as live:
         [one] = await messages(live, 1)
     assert one["text"] == "question-one"
+
+
+async def test_a_message_does_not_wait_for_a_look_at_what_else_has_changed(
+    desk: DeskServer, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    talk, inbox = await desk.says("first"), desk.service.ledger.inbox
+    begun, goes_on, version = asyncio.Event(), asyncio.Event(), inbox.shared_version
+
+    async def slow(site: str) -> str:
+        begun.set()
+        await goes_on.wait()
+        return await version(site)
+
+    monkeypatch.setattr(inbox, "shared_version", slow)
+    async with told(desk, address, talk) as live, asyncio.timeout(30):
+        await begun.wait()
+        for text in ("question-one", "question-two"):
+            await say(desk, text)
+            [one] = await messages(live, 1)
+            assert one["text"] == text
+        goes_on.set()
+        assert json.loads((await anext(live))["data"]) == ["inbox", "page"]
+
+
+async def test_a_stream_ends_where_a_look_finds_no_session(
+    desk: DeskServer, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clew.desk.pages.live.LOOK_SECONDS", 0.1)
+    talk = await desk.says("first")
+    async with told(desk, address, talk) as live, asyncio.timeout(30):
+        await anext(live)
+        await desk.agents.end_sessions("bo")
+        async for one in live:
+            assert one["event"] == "changed"
 
 
 async def test_a_conversation_of_another_site_is_not_told(desk: DeskServer, address: str) -> None:
