@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..service.clock import time_of
-from ..service.rule_checks import CheckedRules, checked_rules
+from ..service.rule_checks import CheckedRules, checked_rules, in_order
 from ..service.rule_editing import Edition, NoRevisionError, RuleEditing, changes_of, tables_of
 from ..service.rule_trials import Advised, RuleTrials, Tried
 from ..settings.load import Problem, SettingsErrors
@@ -51,7 +51,7 @@ Number = Annotated[int, typer.Argument(min=0, metavar="N", help="A revision; 0 f
 
 @app.command("list")
 def list_command(config: Config = DEFAULT_CONFIG, site: OfSite = None, as_json: AsJson = False) -> None:
-    """List the rules that are in force, with their priorities, and which revision they are."""
+    """List the rules that are in force in the order in which they are asked, and which revision they are."""
     sites = [one for one in load_or_exit(config).sites if site in (None, one.name)]
     if not sites:
         _no_site(config, site)
@@ -65,7 +65,7 @@ def list_command(config: Config = DEFAULT_CONFIG, site: OfSite = None, as_json: 
         table.add_column(name, overflow="fold", justify="right" if name == "priority" else "left")
     for at, edition in with_ledger(config, work):
         where = f"revision {edition.number}" if not edition.settings else "settings"
-        for rule in tables_of(edition.text):
+        for rule in in_order(tables_of(edition.text), at):
             shown = {
                 "name": rule.get("name"),
                 "action": rule.get("action"),

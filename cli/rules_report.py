@@ -2,10 +2,12 @@
 
 import asyncio
 import json
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
+from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 from ..desk.pages.result_tables import Sheet, sheets
@@ -17,6 +19,7 @@ from .ledger import DEFAULT_CONFIG, UNUSABLE, AsJson, Config, description, fail,
 from .orders import Site
 from .terminal import open_console, print_line
 
+WIDEST: Final = 10_000
 Weeks = Annotated[int, typer.Option(min=1, max=MOST_WEEKS, help="How many weeks to look back.")]
 Of = Annotated[
     str,
@@ -67,6 +70,19 @@ def report_command(
     _show(report, chosen)
 
 
+def _print_apart(console: Console, title: str, names: list[str], rows: list[list[str]]) -> None:
+    """A table that is wider than the terminal: each row by itself, a line for each of its cells."""
+    console.print(title, style="table.title")
+    for first, *cells in rows:
+        console.print(first, style="bold")
+        part = Table(box=None, pad_edge=False, show_header=False)
+        part.add_column(no_wrap=True)
+        part.add_column(overflow="fold")
+        for name, cell in zip(names[1:], cells, strict=True):
+            part.add_row(f"  {name}", cell)
+        console.print(part)
+
+
 def _show(report: Report, chosen: list[Sheet]) -> None:
     if not chosen:
         print_line("No rule invites anybody, and there were no conversations in these weeks.")
@@ -74,10 +90,18 @@ def _show(report: Report, chosen: list[Sheet]) -> None:
     console = open_console()
     for one in chosen:
         shown = one.table()
-        table = Table(*(escape(name) for name, _ in shown.columns), title=escape(one.title))
-        for row in shown.rows:
-            table.add_row(*("–" if cell is None else escape(str(cell)) for cell in row))
-        console.print(table)
+        rows = [["–" if cell is None else escape(str(cell)) for cell in row] for row in shown.rows]
+        names = [escape(name) for name, _ in shown.columns]
+        table = Table(box=None, pad_edge=False, title=escape(one.title), title_justify="left")
+        for name, number in shown.columns:
+            table.add_column(escape(name), justify="right" if number else "left", no_wrap=True)
+        for row in rows:
+            table.add_row(*row)
+        if Measurement.get(console, console.options.update(width=WIDEST), table).maximum <= console.width:
+            console.print(table)
+        else:
+            _print_apart(console, escape(one.title), names, rows)
+        console.print()
     for rule in report.rules:
         print_line(f"{rule.rule}: {rule.verdict.word}. {rule.verdict.sentence}")
     if report.lift.verdict is not None:

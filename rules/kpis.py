@@ -78,12 +78,23 @@ class Kpi(Struct, frozen=True):
         return self.stars / self.ratings if self.ratings else None
 
 
-def kpi_of(sums: Sums, costs: Costs, whole: Whole, staff: Staff, *, own_staff: bool = False) -> Kpi:
+def kpi_of(
+    sums: Sums,
+    costs: Costs,
+    whole: Whole,
+    staff: Staff,
+    *,
+    own_staff: bool = False,
+    everything: bool = False,
+) -> Kpi:
     """The figures of a line. `staff` are all agents of the time; with `own_staff` only those of the line,
-    whose hours it costs as a whole."""
+    whose hours it costs as a whole. `everything`: the line is all of the time, and costs what there was to
+    pay, also if nobody wrote."""
     talks, work = sums.get("talks", NONE), sums.get("work", NONE)
     revenue, commission = amounts(sums, "revenue"), amounts(sums, "commission")
-    cost = _cost(sums, costs, whole, staff, own_staff, commission.get(costs.currency, NONE))
+    of_month = Decimal(1) if everything else _part(talks, whole.talks)
+    of_hours = Decimal(1) if everything or own_staff else _part(work, whole.work) if whole.work else of_month
+    cost = _cost(sums, costs, whole, staff, (of_hours, of_month), commission.get(costs.currency, NONE))
     brought = revenue.get(costs.currency, NONE) * costs.margin / 100
     counted, carts = amounts(sums, "orders"), amounts(sums, "carts")
     return Kpi(
@@ -110,23 +121,20 @@ def kpi_of(sums: Sums, costs: Costs, whole: Whole, staff: Staff, *, own_staff: b
 
 
 def _cost(
-    sums: Sums, costs: Costs, whole: Whole, staff: Staff, own_staff: bool, commission: Decimal
+    sums: Sums, costs: Costs, whole: Whole, staff: Staff, parts: tuple[Decimal, Decimal], commission: Decimal
 ) -> Decimal | None:
-    """Agents' hours by the part of the work, the provider's fee, the part of the monthly cost, and what
-    partners earn."""
+    """Agents' hours, the provider's fee, the monthly cost, and what partners earn. `parts`: of the hours and
+    of the monthly cost that the line bears."""
     if not (costs.agent_hour or costs.conversation or costs.month):
         return None
-    talks, work = sums.get("talks", NONE), sums.get("work", NONE)
-    hours = Decimal(str(round(staff.seconds, 3))) / 3600
-    if not hours:
-        hours = work / 3600 / whole.capacity
-    elif not own_staff:
-        hours *= work / whole.work if whole.work else _part(talks, whole.talks)
+    hours = Decimal(str(round(staff.seconds, 3))) / 3600 * parts[0]
+    if not staff.seconds:
+        hours = sums.get("work", NONE) / 3600 / whole.capacity
     months = whole.days / DAYS_A_MONTH
     return (
         costs.agent_hour * hours
-        + costs.conversation * talks
-        + costs.month * months * _part(talks, whole.talks)
+        + costs.conversation * sums.get("talks", NONE)
+        + costs.month * months * parts[1]
         + commission
     )
 

@@ -159,7 +159,9 @@ class Judge:
             counts = tuple(Count(*look.counts[_ONE_ARM]) for look in mine)
             now = counts[-1] if counts else Count(0, 0)
             judged.append(
-                RuleCounts(rule.name, rule.stage or "", rule.target, now, counts, word_of(mine, _ONE_ARM))
+                RuleCounts(
+                    rule.name, rule.stage or "", rule.target, now, counts, word_of(mine, _ONE_ARM), rule.goal
+                )
             )
             last.append(mine[-1] if mine else None)
         verdicts = await asyncio.to_thread(judge_rules, judged)

@@ -9,6 +9,7 @@ import msgspec
 
 from ..referral.networks_file import load as load_catalogue
 from ..rules.check import rule_problems
+from ..rules.compiler import RuleErrors
 from ..rules.ruleset import RuleSet
 from ..rules.site_facts import vocabulary_of
 from ..settings.check import department_problems
@@ -56,6 +57,17 @@ def checked_rules(text: str, site: Site) -> CheckedRules:
     own = own_facts_of(site, RuleSet(rules, vocabulary=vocabulary_of(site)))
     new = NewRules(found.text, msgspec.json.encode(found.tables).decode(), own, len(rules))
     return CheckedRules(found, rules, new, problems)
+
+
+def in_order(tables: Sequence[Any], site: Site) -> list[Any]:
+    """The tables of rules in the order in which they are asked; as they stand if they do not compile here."""
+    draft, _ = _draft(tables, site)
+    try:
+        asked = RuleSet([rule for _, rule in draft.rules], vocabulary=vocabulary_of(site)).order
+    except RuleErrors:
+        return [*tables]
+    places = {rule.name: place for place, rule in enumerate(asked)}
+    return sorted(tables, key=lambda table: places.get(table.get("name"), len(places)))
 
 
 def doubts(stored: Stored, site: Site) -> Sequence[str]:

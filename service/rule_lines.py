@@ -44,18 +44,27 @@ class Figures:
         # A week that goes on has cost as much as of it is over.
         self._staff = _staff(read.staff)
         (everything,) = by(talked, lambda one: "").values() or ({},)
+        self._begun = self._first()
         self._whole = self._whole_of(everything, span.starts[0], span.end)
-        cost = kpi_of(everything, self._costs, self._whole, self._staff).cost or Decimal()
+        self.all = Line("", kpi_of(everything, self._costs, self._whole, self._staff, everything=True))
         days = self._whole.days
-        self.monthly = cost * DAYS_A_MONTH / days if days else Decimal()
-        self.all = Line("", kpi_of(everything, self._costs, self._whole, self._staff))
+        self.monthly = (self.all.kpi.cost or Decimal()) * DAYS_A_MONTH / days if days else Decimal()
 
     def _whole_of(self, sums: Sums, start: float, end: float) -> Whole:
-        days = Decimal(str(round((min(end, self._now) - start) / 86400, 4)))
+        paid = min(end, self._now) - max(start, self._begun)
+        days = Decimal(str(round(paid / 86400, 4)))
         capacity = self._site.settings.chat.per_agent
         return Whole(
             sums.get("talks", Decimal()), sums.get("work", Decimal()), max(Decimal(), days), capacity
         )
+
+    def _first(self) -> float:
+        """The start of the first week in which anything happened: a shop pays for no month before that."""
+        for (start, end), week in zip(self._span.pairs(), self._read.weeks, strict=True):
+            first, last = day_of(self._site, start), day_of(self._site, end)
+            if week.talked or week.exposed or any(first <= day < last for day in self._read.staff):
+                return start
+        return self._span.end
 
     def lines(self, key: Callable[[Talked], str]) -> list[Line]:
         """By one of the names; the largest first."""
@@ -97,7 +106,7 @@ class Figures:
             first, last = day_of(self._site, start), day_of(self._site, end)
             staff = _staff({day: one for day, one in self._read.staff.items() if first <= day < last})
             whole = self._whole_of(sums, start, end)
-            found.append(Line(first, kpi_of(sums, self._costs, whole, staff)))
+            found.append(Line(first, kpi_of(sums, self._costs, whole, staff, everything=True)))
         return found
 
     def pairs(self) -> Mapping[tuple[str, str], Sums]:

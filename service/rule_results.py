@@ -122,7 +122,8 @@ def rule_rows(site: SiteRuntime, read: Read, talked: Mapping[Talked, Sums]) -> l
         last, units = total(looks, ""), read.units.get(rule.name, ())
         now = Count(last.successes + sum(unit.success for unit in units), last.n + len(units))
         taken = tuple(Count(*look.counts[""]) for look in looks)
-        counts.append(RuleCounts(rule.name, rule.stage or "", rule.target, now, taken, word_of(looks, "")))
+        said = word_of(looks, "")
+        counts.append(RuleCounts(rule.name, rule.stage or "", rule.target, now, taken, said, rule.goal))
         mine[rule.name] = looks
     post = by(talked, lambda one: one.rule)
     found = []

@@ -29,9 +29,9 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A share as a number: 0.12 is 12 %. `points`: a difference of shares."""
+    """A share as a number: 0.12 is 12 %; None where nothing was counted. `points`: a difference of shares."""
 
-    value: float
+    value: float | None
     points: bool = False
 
 
@@ -95,13 +95,14 @@ def _shown(value: Value) -> Cell:
         case Share(count):
             return f"{percent(count.rate)} of {count.n:,}" if count.n else None
         case Part(number, points):
-            return f"{100 * number:+.1f} points" if points else percent(number)
+            return None if number is None else f"{100 * number:+.1f} points" if points else percent(number)
         case Seconds(number):
             return brief(number)
         case Money(found):
             return money(found)
         case Interval(low=low, high=high):
-            return f"{percent(low)} to {percent(high)}"
+            # From 0 to 100 % is what nothing tells.
+            return f"{percent(low)} to {percent(high)}" if low > 0 or high < 1 else None
         case float():
             return f"{value:.1f}"
     return value
@@ -114,7 +115,7 @@ def _exact(value: Value, kind: type) -> list[Cell]:
         case Share(count):
             return [count.successes, count.n]
         case Part(number, _) | Seconds(number):
-            return [f"{number:.6g}"]
+            return [None] if number is None else [f"{number:.6g}"]
         case Money(found):
             return [money(found)]
         case Interval(low=low, high=high):
@@ -168,7 +169,12 @@ def rules(rows: Sequence[RuleRow]) -> Sheet:
         [
             [
                 *(row.rule, row.verdict.word, Share(row.verdict.now), row.verdict.interval),
-                *(Part(row.verdict.estimate), Part(row.target), row.verdict.next_look, row.post),
+                *(
+                    Part(row.verdict.estimate if row.verdict.now.n else None),
+                    Part(row.target),
+                    row.verdict.next_look,
+                    row.post,
+                ),
                 *(row.goal, row.stage or None),
             ]
             for row in rows
@@ -195,7 +201,9 @@ def texts(tests: Sequence[TextTest]) -> Sheet:
                 rows.append([name, f"place {place}", Share(row.seen), None, None, None, None])
                 continue
             word = "the lot is broken" if test.broken else verdict.word
-            rest: list[Value] = [Part(verdict.better), Part(verdict.loss), verdict.next_look]
+            told = all(other.seen.n for other in test.rows)
+            better, loss = (verdict.better, verdict.loss) if told else (None, None)
+            rest: list[Value] = [Part(better), Part(loss), verdict.next_look]
             rows.append([name, word, Share(row.seen), verdict.interval, *rest])
     return Sheet("texts", "Verdicts on texts", columns, rows)
 

@@ -12,8 +12,9 @@ A rule is judged at its looks (`looks.RULE_LOOKS`). Two things must hold, in the
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Final
 
 import numpy as np
 from msgspec import Struct
@@ -28,14 +29,20 @@ from .looks import RULE_LOOKS, next_look
 from .pooling import FEWEST_OTHERS, hochberg, prior_of_others, two_sided
 
 FINAL = frozenset({"good", "bad"})
+REACHED: Final[Mapping[str, tuple[str, str]]] = {
+    "sale": ("ordered", "conversations"),
+    "support": ("were rated 4 or 5", "rated conversations"),
+    "retention": ("ordered", "conversations"),
+}
+"""By the goal of a rule: what it reached, and of what."""
 
 
 class RuleCounts(Struct, frozen=True):
     """A rule's ripe conversations and their orders: `now`, and at each look up to now, the earlier first.
 
     `target`: orders per conversation that the shop asks for, between 0 and 1. `stage`: of the sale; rules of
-    one stage are alike. `given`: the verdict that it got at an earlier look; good and bad stay. Raises
-    ValueError.
+    one stage are alike. `given`: the verdict that it got at an earlier look; good and bad stay. `goal`: with
+    "support" they are rated conversations, and those with a good rating. Raises ValueError.
     """
 
     rule: str
@@ -44,6 +51,7 @@ class RuleCounts(Struct, frozen=True):
     now: Count
     looks: tuple[Count, ...] = ()
     given: Word | None = None
+    goal: str = "sale"
 
     def __post_init__(self) -> None:
         if not 0 < self.target < 1:
@@ -155,7 +163,7 @@ def _verdict(
         next_look=coming,
         alarm=alarm and word != "bad",
         sees=sees,
-        sentence=_sentence(rule, word, interval, coming, words.can_see(last, "conversations", sees)),
+        sentence=_sentence(rule, word, interval, coming, words.can_see(last, REACHED[rule.goal][1], sees)),
     )
 
 
@@ -179,7 +187,8 @@ def _word(rule: RuleCounts, coming: int | None, upwards: bool | None, at_look: B
 
 
 def _sentence(rule: RuleCounts, word: Word, interval: Interval, coming: int | None, sees: str) -> str:
-    counted = f"{words.figures(rule.now, interval)} ordered"
+    reached, unit = REACHED[rule.goal]
+    counted = f"{words.figures(rule.now, interval)} {reached}" if rule.now.n else f"no {unit} yet"
     target = f"the target of {100 * rule.target:.3g} %"
     match word:
         case "good":
@@ -190,4 +199,4 @@ def _sentence(rule: RuleCounts, word: Word, interval: Interval, coming: int | No
             return f"Close to {target}: {counted}. {sees}"
         case "undecided at 200":
             return f"Not to be told from {target}: {counted}. {sees}"
-    return f"{counted.capitalize()}. The next look is at {coming} conversations, after a whole week. {sees}"
+    return f"{counted.capitalize()}. The next look is at {coming} {unit}, after a whole week. {sees}"

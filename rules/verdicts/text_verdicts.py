@@ -88,7 +88,7 @@ def _verdict(
     interval = wilson(now[text])
     z = -float(ndtri(ALPHA / 2 / (len(now) * (len(now) - 1) / 2)))
     sees = words.can_see(plan[-1], "visitors of each text", words.seen(plan[-1], rival.rate, z) * 2**0.5)
-    counted = f"{words.figures(now[text], interval)} chatted"
+    counted = f"{words.figures(now[text], interval)} chatted" if now[text].n else "Nobody has seen it yet"
     sentence = {
         "bad": f"Clearly worse than another text: {counted}.",
         "good": f"Clearly better than the others: {counted}.",

@@ -160,3 +160,11 @@ def test_the_report_has_the_tables_of_the_desks_page(config: Path) -> None:
     wrong = run(config, "rules", "report", "--table", "nothing")
     assert wrong.exit_code == 1
     assert "there are verdicts" in wrong.output
+
+
+def test_rules_are_listed_in_the_order_in_which_they_are_asked(config: Path) -> None:
+    lines = ("default", "default = true"), ("late", "priority = -1"), ("first", "priority = 9"), ("same", "")
+    text = "".join(f'[[rules]]\nname = "{name}"\naction = "invite"\n{line}\n' for name, line in lines)
+    rules(config, "set", stdin=text)
+    told = [json.loads(line)["name"] for line in rules(config, "list", "--json").splitlines()]
+    assert told == ["first", "same", "late", "default"]

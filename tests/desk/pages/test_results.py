@@ -115,6 +115,20 @@ async def test_the_five_figures_cost_and_roi_are_there_and_the_same_as_csv(desk:
         assert (await client.get("desk/results/nothing.csv")).status_code == 404
 
 
+async def test_a_quiet_week_costs_what_was_paid_and_tells_no_rate_of_nothing(desk: DeskServer) -> None:
+    """features B19"""
+    await desk.service.ledger.desk_days.add({("shop", "anna", _today(desk)): (3600.0, 3 * 3600.0)})
+    async with aclosing(await desk.agent("cy", role="lead")) as client:
+        page = (await client.get("desk/results?weeks=4")).text
+        assert "<dt>Cost</dt><dd><b>36.00 EUR</b>" in page
+        weeks = await sheet_of(client, "week")
+        assert [week["cost"] for week in weeks] == ["0.00 EUR", "0.00 EUR", "0.00 EUR", "36.00 EUR"]
+        assert "No conversations yet. The next look is at 100 conversations" in page
+        assert not [rate for rate in ("50.0 %", "16.7 %", "0.0 % to 100.0 %") if rate in page]
+        (verdict,) = await sheet_of(client, "verdicts")
+        assert (verdict["reached_of"], verdict["estimate"]) == ("0", "")
+
+
 def _today(desk: DeskServer) -> str:
     from datetime import UTC, datetime
 

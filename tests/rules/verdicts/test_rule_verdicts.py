@@ -164,3 +164,17 @@ def test_the_p_value_holds_over_all_looks_whenever_they_come(target: float, plan
             left = np.where(once <= bound, 0.0, left)
             before = n
         assert crossed <= alpha
+
+
+def test_nothing_counted_is_not_told_as_a_rate() -> None:
+    said = judged(RuleCounts("one", "", 0.2, Count(0, 0))).sentence
+    assert said.startswith("No conversations yet. The next look is at 100 conversations")
+    assert "%" not in said
+
+
+def test_a_rule_for_support_is_told_by_its_ratings() -> None:
+    counted = RuleCounts("help", "", 0.8, Count(12, 15), goal="support")
+    said = judged(counted).sentence
+    assert said.startswith("12 of 15, 80.0 %")
+    assert "were rated 4 or 5. The next look is at 100 rated conversations" in said
+    assert "ordered" not in said
