@@ -30,7 +30,7 @@ def read_product(document: Document, settings: ProductPage) -> Product:
             found[name] = text
     if settings.price is not None and (shown := document.shown(settings.price)) is not None:
         try:
-            currency = read_currency(shown.text) or found.get("currency")
+            currency = _currency(shown.text) or found.get("currency")
             found["price"] = float(read_shown(shown, currency, "product"))
             if currency:
                 found["currency"] = currency
@@ -39,6 +39,14 @@ def read_product(document: Document, settings: ProductPage) -> Product:
     if settings.in_stock is not None:
         found["in_stock"] = document.has(settings.in_stock)
     return _bounded(found)
+
+
+def _currency(shown: str) -> str | None:
+    try:
+        return read_currency(shown)
+    except OrderError:
+        # "$" is the sign of several.
+        return None
 
 
 def _bounded(found: Product) -> Product:

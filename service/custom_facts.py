@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
@@ -16,6 +16,8 @@ TEXT: Final = 100
 """Characters of a value that are kept."""
 HEADER: Final = 4096
 """Bytes of a header that are read."""
+RESPONSE: Final = 65536
+"""Bytes of a response in JSON that are read for an event."""
 # As Python's http.cookies and Werkzeug write what is no token. Those readers take quadratic time.
 _QUOTED: Final = re.compile(r"\\(?:([0-3][0-7][0-7])|(.))")
 _FALSE: Final = frozenset({"", "0", "false", "no", "off", "null", "none"})
@@ -94,6 +96,24 @@ def found_in(custom: CustomFact, data: Any) -> Value | None:
         except (JMESPathError, RecursionError, TypeError, ValueError):
             return None
     return typed(custom, data)
+
+
+def said(look_in: Iterable[tuple[str, str]], body: bytes) -> tuple[str, ...]:
+    """The events that a response says to have happened: whose path in the JSON leads to something that is not
+    empty, false or null."""
+    try:
+        data = json.loads(body) if len(body) <= RESPONSE else None
+    except (ValueError, RecursionError):
+        return ()
+    found = []
+    for event, path in look_in:
+        try:
+            there = jmespath.search(path, data)
+        except (JMESPathError, RecursionError, TypeError, ValueError):
+            continue
+        if there not in (None, False, "", [], {}):
+            found.append(event)
+    return tuple(found)
 
 
 def _script(document: Document, name: str) -> Any:

@@ -1,7 +1,7 @@
 """The effects of an exchange: writes before the request is forwarded, reads after the response was sent."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from ..injector.csp_hosts import Needed
@@ -124,9 +124,8 @@ class ReadPage:
     client: str | None = None
     product: bool = False
     values: bool = False  # of the site's own facts
-    look_for: Mapping[str, str] = field(
-        default_factory=dict
-    )  # by event, what on the page shows that it happened
+    look_for: Sequence[tuple[str, str]] = ()  # events, and what on the page shows that they happened
+    look_in: Sequence[tuple[str, str]] = ()  # events, and where the response, as JSON, says so
 
     @property
     def address(self) -> str:

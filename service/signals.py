@@ -52,7 +52,7 @@ USUAL: tuple[Signal, ...] = (
 class Watched:
     """One signal, compiled."""
 
-    __slots__ = ("_statuses", "event", "kind", "method", "paths", "selector")
+    __slots__ = ("_statuses", "event", "json_path", "kind", "method", "paths", "selector")
 
     def __init__(self, signal: Signal) -> None:
         self.event = signal.event
@@ -60,6 +60,7 @@ class Watched:
         self.method = signal.method
         self.paths = tuple(signal.path)
         self.selector = signal.selector
+        self.json_path = signal.json_path
         self._statuses = tuple(signal.status)
 
     def answers(self, status: int) -> bool:

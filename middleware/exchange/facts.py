@@ -17,7 +17,7 @@ SHOWN = frozenset({200, 201, 202, 203})
 
 def wants_copy(record: Record, request: RequestHead, head: ResponseHead) -> bool:
     """Whether the body is copied. Records an order page that cannot be read because of its content type."""
-    if record.look_for and record.recognise() is not None:
+    if (record.look_for or record.look_in) and record.recognise() is not None:
         return True
     if request.method == "HEAD" or head.status not in SHOWN:
         return False
@@ -54,6 +54,7 @@ def note_page(record: Record, copy: bytes) -> None:
             client=request.client,
             product=_reads_product(record),
             look_for=record.look_for,
+            look_in=record.look_in,
             values=_reads_values(record),
         ),
     )

@@ -1,6 +1,6 @@
 """The data of one request and its response, and what the exchange returns to a mount."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum, auto
 
@@ -17,7 +17,6 @@ from ...service.signals import Watched
 from ...service.site import SiteRuntime
 
 _NOTHING: Needed = {}
-_NO_TEXTS: Mapping[str, str] = {}
 
 
 class State(IntEnum):
@@ -106,7 +105,8 @@ class Record:
     editor: PageEdit | None = None
     metas: MetaPolicies | None = None
     signals: Sequence[Watched] = ()  # the events that the request may be
-    look_for: Mapping[str, str] = _NO_TEXTS  # by event, what on the page shows that it happened
+    look_for: Sequence[tuple[str, str]] = ()  # events, and what on the page shows that they happened
+    look_in: Sequence[tuple[str, str]] = ()  # events, and where JSON says that they happened
     cause: Exception | None = None  # of BROKEN
     consent: ConsentState = ASSUMED  # once `recognise` has read it
     talker: Known | None = None  # the content of the cookie if it is for a conversation only

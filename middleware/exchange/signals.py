@@ -32,14 +32,18 @@ def note_signals(record: Record, request: RequestHead, head: ResponseHead) -> No
             record.sent = Sent(mark, again=not 300 <= status < 400)
         if "search" in wanted and status < 300 and _searches(record, request):
             happened.append("search")
-    is_html = (value(head.headers, b"content-type") or b"").lower().startswith(b"text/html")
+    kind = (value(head.headers, b"content-type") or b"").lower().partition(b";")[0].strip()
+    is_read = request.method != "HEAD"
     for signal in record.signals:
         if not signal.answers(status):
             continue
-        if signal.selector is None:
+        if signal.json_path is not None:
+            if is_read and (kind.endswith((b"/json", b"+json"))):
+                record.look_in = (*record.look_in, (signal.event, signal.json_path))
+        elif signal.selector is None:
             happened.append(signal.event)
-        elif is_html and request.method != "HEAD":
-            record.look_for = {**record.look_for, signal.event: signal.selector}
+        elif is_read and kind == b"text/html":
+            record.look_for = (*record.look_for, (signal.event, signal.selector))
     record.happened = tuple(dict.fromkeys(happened))
 
 

@@ -21,7 +21,7 @@ from ...orders.model import OrderError, OrderSeen
 from ...orders.page import order_on
 from ...orders.product import Product, read_product
 from ...settings.model import Cart, CustomFact, Order, ProductPage
-from ..custom_facts import Value, of_page
+from ..custom_facts import Value, of_page, said
 from ..effects import ReadPage
 from ..limits import network_of
 from ..site import SiteRuntime
@@ -62,6 +62,8 @@ def read_page(
 ) -> PageRead:
     """Read the order, the cart and the product of a page, each if its settings are given. If the page has an
     order, the others are not read. `matched` has the keys of those `selectors` that match."""
+    if page.look_in:
+        return PageRead(happened=said(page.look_in, page.body))
     try:
         document = read(page.body, _charset(page.content_type))
     except PageError as error:
@@ -73,7 +75,7 @@ def read_page(
         for key, selector in selectors.items()
         if (document.has if key.startswith("product.") else document.text)(selector)
     )
-    happened = tuple(event for event, selector in page.look_for.items() if document.has(selector))
+    happened = tuple(event for event, selector in page.look_for if document.has(selector))
     if order is not None:
         try:
             if (seen := order_on(document, order)) is not None:

@@ -70,56 +70,6 @@ EVENTS: Final = (
 EventName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 
 
-class Signal(Model):
-    """A request that is an event: by its address, its method, the status of its response, and what the page
-    shows."""
-
-    event: EventName
-    path: list[Annotated[str, Field(min_length=1, max_length=300)]] = Field([], max_length=30)
-    page: PageType | None = None
-    method: Literal["GET", "POST", "any"] = "POST"
-    status: list[Annotated[str, Field(pattern=r"^[1-5](xx|[0-9]{2})$")]] = Field([], max_length=10)
-    selector: str | None = None
-
-    @model_validator(mode="after")
-    def _has_a_place(self) -> Self:
-        if not self.path and self.page is None:
-            raise ValueError('write `path`, for example path = ["*/login*"], or `page`, a kind of page')
-        return self
-
-
-class Score(Model):
-    """Points by which a visitor is scored: for events and pages."""
-
-    points: dict[Annotated[str, Field(pattern=r"^(page\.)?[a-z][a-z0-9_]{0,31}$")], float] = Field(
-        {}, max_length=60
-    )
-    scope: Literal["visit", "visitor"] = "visit"
-    half_life_hours: float | None = Field(None, gt=0, le=24 * 365)
-    least: float = 0.0
-    most: float = 1000.0
-
-
-class ProductPage(Model):
-    """Where a product is on its page, if not in structured data: CSS selectors."""
-
-    id: str | None = None
-    name: str | None = None
-    brand: str | None = None
-    price: str | None = None
-    category: str | None = None
-    in_stock: str | None = None
-
-
-def _api(value: str) -> str:
-    parts = urlsplit(value.replace("{visitor}", "v").replace("{cookie}", "c"))
-    if parts.scheme not in ("http", "https") or not parts.hostname or "{" in value.split("/", 3)[2]:
-        raise ValueError(
-            'not a URL to call; write for example "https://shop.example/api/visitor?ref={visitor}"'
-        )
-    return value
-
-
 STEPS: Final = 12
 """Lists, filters and functions of a JMESPath expression: each takes time that is linear in the data."""
 _STEPS: Final = frozenset(
@@ -157,6 +107,62 @@ def _path(value: str) -> str:
     return value
 
 
+JsonPath = Annotated[str, Field(max_length=300), AfterValidator(_path)]
+
+
+class Signal(Model):
+    """A request that is an event: by its address, its method, the status of its response, and what the page
+    shows, or what the response says as JSON."""
+
+    event: EventName
+    path: list[Annotated[str, Field(min_length=1, max_length=300)]] = Field([], max_length=30)
+    page: PageType | None = None
+    method: Literal["GET", "POST", "any"] = "POST"
+    status: list[Annotated[str, Field(pattern=r"^[1-5](xx|[0-9]{2})$")]] = Field([], max_length=10)
+    selector: str | None = None
+    json_path: JsonPath | None = None
+
+    @model_validator(mode="after")
+    def _has_a_place(self) -> Self:
+        if self.selector is not None and self.json_path is not None:
+            raise ValueError("a response is a page or JSON: write `selector` or `json_path`, or two signals")
+        if not self.path and self.page is None:
+            raise ValueError('write `path`, for example path = ["*/login*"], or `page`, a kind of page')
+        return self
+
+
+class Score(Model):
+    """Points by which a visitor is scored: for events and pages."""
+
+    points: dict[Annotated[str, Field(pattern=r"^(page\.)?[a-z][a-z0-9_]{0,31}$")], float] = Field(
+        {}, max_length=60
+    )
+    scope: Literal["visit", "visitor"] = "visit"
+    half_life_hours: float | None = Field(None, gt=0, le=24 * 365)
+    least: float = 0.0
+    most: float = 1000.0
+
+
+class ProductPage(Model):
+    """Where a product is on its page, if not in structured data: CSS selectors."""
+
+    id: str | None = None
+    name: str | None = None
+    brand: str | None = None
+    price: str | None = None
+    category: str | None = None
+    in_stock: str | None = None
+
+
+def _api(value: str) -> str:
+    parts = urlsplit(value.replace("{visitor}", "v").replace("{cookie}", "c"))
+    if parts.scheme not in ("http", "https") or not parts.hostname or "{" in value.split("/", 3)[2]:
+        raise ValueError(
+            'not a URL to call; write for example "https://shop.example/api/visitor?ref={visitor}"'
+        )
+    return value
+
+
 FactName = Annotated[str, Field(pattern=r"^(customer\.(logged_in|group|first_name)|[a-z][a-z0-9_]{0,31})$")]
 
 
@@ -168,7 +174,7 @@ class CustomFact(Model):
     cookie: str | None = Field(None, pattern=r"^[A-Za-z0-9_.-]{1,100}\*?$")
     selector: str | None = Field(None, min_length=1)
     attribute: str | None = Field(None, pattern=r"^[A-Za-z][A-Za-z0-9_:.-]{0,63}$")
-    json_path: Annotated[str, Field(max_length=300), AfterValidator(_path)] | None = None
+    json_path: JsonPath | None = None
     script: str | None = Field(None, pattern=r"^[A-Za-z0-9_:.-]{1,100}$")
     pages: list[Annotated[str, Field(min_length=1, max_length=300)]] = Field([], max_length=20)
     url: Annotated[str, Field(max_length=500), AfterValidator(_api)] | None = None

@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 from clew.injector.page import read
 from clew.orders.cart import read_cart
+from clew.orders.product import read_product
 from clew.referral.networks_file import load
+from clew.service.custom_facts import of_page, said
+from clew.service.signals import Signals
 from clew.service.site import SiteRuntime
 from clew.settings.addresses import Patterns
 from clew.settings.model import Settings, Site
@@ -76,6 +79,66 @@ def test_the_cart_is_read_and_never_a_products_price(name: str, cart: dict[str, 
     assert read_cart(read(shown(name), "utf-8"), platforms()[preset_of(name)].cart) == cart
 
 
+@pytest.mark.parametrize(
+    ("name", "product", "logged_in"),
+    [
+        (
+            "opencart-4.1-item",
+            {"name": "Conica 64", "brand": "Conica", "category": "Mills", "price": 1299.5},
+            True,
+        ),
+        ("opencart-3.0-item", {"name": "Conica 64", "price": 1299.5, "currency": "EUR"}, False),
+    ],
+)
+def test_the_product_and_the_customer_are_read(
+    name: str, product: dict[str, object], logged_in: bool
+) -> None:
+    preset, page = platforms()[preset_of(name)], read(shown(name), "utf-8")
+    assert read_product(page, preset.product) == product
+    assert of_page(preset.facts["customer.logged_in"], page) is logged_in
+
+
+@pytest.mark.parametrize(
+    ("method", "address", "shows", "event"),
+    [
+        ("POST", "/index.php?route=checkout/cart.add&language=en-gb", '{"success": "added"}', "add_to_cart"),
+        ("POST", "/index.php?route=checkout/cart/add", '{"success": "added"}', "add_to_cart"),
+        ("POST", "/index.php?route=checkout/cart/add", '{"error": {"option_218": "required!"}}', None),
+        (
+            *("POST", "/en-gb?route=account/login.login&login_token=ab12"),
+            *('{"error": {"warning": "No match"}}', "login_failed"),
+        ),
+        ("POST", "/index.php?route=account/login.login", '{"redirect": "https://shop.example/"}', None),
+        (
+            *("POST", "/index.php?route=extension/opencart/checkout/coupon.save"),
+            *('{"error": "Coupon is invalid"}', "coupon_refused"),
+        ),
+        (
+            *("POST", "/index.php?route=extension/total/coupon/coupon"),
+            *('{"error": "Coupon is invalid"}', "coupon_refused"),
+        ),
+        (
+            *("POST", "/index.php?route=extension/opencart/payment/cod.confirm"),
+            *('{"error": "declined"}', "payment_failed"),
+        ),
+        ("GET", "/index.php?route=product/search&search=xyzzy", "opencart-4.1-nothing", "search_empty"),
+        ("GET", "/index.php?route=product/search&search=mill", "opencart-4.1-item", None),
+    ],
+)
+def test_opencarts_answers_are_events(method: str, address: str, shows: str, event: str | None) -> None:
+    preset = platforms()["opencart"]
+    path, _, query = address.encode().partition(b"?")
+    found = []
+    for signal in Signals([], preset.signals, [one.event for one in preset.signals]).of(
+        method, path, query, None
+    ):
+        if signal.json_path is not None:
+            found += said([(signal.event, signal.json_path)], shows.encode())
+        elif signal.selector is not None and not shows.startswith("{"):
+            found += [signal.event] * read(shown(shows), "utf-8").has(signal.selector)
+    assert found == ([] if event is None else [event])
+
+
 def test_a_page_without_an_order_is_none() -> None:
     for name in ("shopware-category", "prestashop-cart", "woocommerce-storefront-product"):
         order = platforms()[preset_of(name)].order
@@ -101,6 +164,7 @@ def test_magento_shows_a_number_but_no_total_and_no_cart() -> None:
     [
         ("magento", "/mill.html", None),
         ("opencart", "/route=checkout/cart", None),
+        ("opencart", "/index.php?route=information/contact", None),
         ("prestashop", "/content/4-about-us", None),
         ("django-oscar", "/about/", None),
         *((name, *page) for name, preset in platforms().items() for page in preset.pages),

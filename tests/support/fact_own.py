@@ -58,6 +58,18 @@ HAPPENED = [
         tables="[[sites.signals]]\nevent = 'login_failed'\npath = ['/gate']\nselector = '.error'",
     ),
     Case(
+        "event-said-in-json",
+        ("events.login_failed == 1",),
+        fetches("/sign/refused"),
+        tables="[[sites.signals]]\nevent = 'login_failed'\npath = ['/sign/*']\njson_path = 'error'",
+    ),
+    Case(
+        "event-not-said-in-json",
+        ("events.login_failed == 0",),
+        fetches("/sign/let-in"),
+        tables="[[sites.signals]]\nevent = 'login_failed'\npath = ['/sign/*']\njson_path = 'error'",
+    ),
+    Case(
         "score",
         ("score.points == 12.0",),
         ways("/", "/mill/1", "/find?q=mill"),

@@ -72,6 +72,10 @@ def answer_of(asked: Asked) -> Answer | None:
             return Answer("", 302, (("Location", "/cart"),))
         case "POST", "/coupon/apply":
             return Answer('{"error": "unknown"}', 422, (("Content-Type", "application/json"),))
+        case "POST", "/sign/refused":
+            return Answer('{"error": {"warning": "no"}}', 200, as_json)
+        case "POST", "/sign/let-in":
+            return Answer('{"redirect": "/"}', 200, as_json)
         case "POST", "/payment":
             return Answer(page_of("declined"), 402)
         case "POST", "/gate":
