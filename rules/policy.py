@@ -257,7 +257,7 @@ class Asked:
 
     def _assigned(self, rule: Rule, experiment: Experiment) -> Refusal | None:
         case, holdout = self._case, self._policy.holdout
-        refusal = None if rule.forced else self._capacity(rule)
+        refusal = self._attended(rule) or (None if rule.forced else self._capacity(rule))
         if not case.recognised:
             # It would get another arm on each page.
             return refusal
@@ -275,6 +275,13 @@ class Asked:
         if assigned:
             self.arms[rule.name] = arm
         return refusal
+
+    def _attended(self, rule: Rule) -> Refusal | None:
+        """Nobody there, and the shop does not want what is then left. Calls are for then."""
+        load = self._case.load
+        if self._policy.invites.unattended or load is None or load.online:
+            return None
+        return Refusal("nobody is there", BUSY_SECONDS) if rule.action in ("invite", "open") else None
 
     def _capacity(self, rule: Rule) -> Refusal | None:
         """Invites only as fast as there are places. One that the page shows already stays."""

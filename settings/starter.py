@@ -13,6 +13,11 @@ from .platforms import Platform, PlatformError, platforms
 RULES = 20
 """So many rules at once suit a shop of 100,000 visitors a month; the default rule comes on top."""
 
+UNATTENDED = (
+    "They invite also while no agent is there, and the question is answered by mail: with unattended = false "
+    "in [sites.invites] they do not."
+)
+
 
 class Starter(Model):
     """One entry of the file: `rule` is TOML with the keys of a rule."""
@@ -51,7 +56,7 @@ def starter_text(name: str | None = None) -> str:
         if name
         else ("Rules to begin with. They ask for kinds of pages: name yours in `page_types` first.")
     )
-    return "\n".join([f"{_comment(head)}\n", *blocks])
+    return "\n".join([f"{_comment(head)}\n{_comment(UNATTENDED)}\n", *blocks])
 
 
 def _comment(text: str) -> str:

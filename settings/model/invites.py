@@ -93,6 +93,7 @@ class Invites(Model):
     ignored: int = Field(2, ge=1, le=100)
     throttle: float = Field(10.0, ge=0, le=1000)
     reserved: int = Field(0, ge=0, le=1000)
+    unattended: bool = True
     holdout: float = Field(5.0, ge=0, le=50)
     window_days: int = Field(7, ge=1, le=90)
     persona: str | None = Field(None, pattern=r"^[A-Za-z0-9_.-]{1,64}$")

@@ -57,6 +57,16 @@ class TestSpared:
         assert why(policy(), on_order=True, ordered=True) == "on the page that showed the order"
         assert why(policy(), ordered=True) == "the visitor has ordered in this visit"
 
+    def test_nobody_is_invited_to_an_empty_desk_if_the_shop_says_so(self) -> None:
+        away, there = Load(False, 0, True), Load(True, 3, False)
+        of = policy(unattended=False)
+        assert asked(of, load=away) == Refusal("nobody is there", 60.0)
+        assert why(of, rule_of(forced=True), load=away) == "nobody is there"
+        for load in (there, None):
+            assert why(of, load=load) is None
+        assert why(policy(), load=away) is None
+        assert why(of, rule_of(action="callback"), load=away) is None
+
     def test_a_rule_of_the_stage_after_the_sale_invites_after_the_order(self) -> None:
         """But not over the order itself."""
         after = rule_of(stage="after_sale")
