@@ -136,7 +136,7 @@ def set_command(
     at = _site(config, site)
     if settings and file is not None:
         fail("write either a file or --settings")
-    text = "" if settings else _checked(file, at).text.text
+    text = "" if settings else _written(file, at)
 
     async def work(editing: RuleEditing, db: Database) -> tuple[Head, bool]:
         now = await time_of(db)
@@ -264,6 +264,14 @@ def _checked(file: Path | None, site: Site) -> CheckedRules:
         return checked_rules(raw.decode("utf-8", "surrogateescape"), site)
     except SettingsErrors as error:
         _print_problems(replace(one, file=str(file or one.file)) for one in error.problems)
+
+
+def _written(file: Path | None, site: Site) -> str:
+    found = _checked(file, site).text
+    if found.blank:
+        # What a command that failed has written to a pipe or a file.
+        fail(f"{file or 'standard input'} has no [[rules]]: write `rules = []` to have none in force")
+    return found.text
 
 
 def _print_problems(problems: Iterable[Problem]) -> NoReturn:

@@ -21,9 +21,12 @@ def rule_problems(draft: Draft, networks: Iterable[str]) -> Iterator[Wording]:
     path = (*draft.path, "rules")
     yield from twice([((*path, n, "name"), r.name) for n, r in draft.rules], "another rule has the name {!r}")
     yield from invites_problems(draft.path, draft.site)
+    # What a rule does with an unknown action is not known either.
+    unknown = {one.path for one in draft.refused}
     for number, rule in draft.rules:
         yield from _policy_problems((*path, number), rule, ZoneInfo(draft.site.time_zone))
-        yield from action_problems((*path, number), rule, draft.site)
+        if (*path, number, "action") not in unknown:
+            yield from action_problems((*path, number), rule, draft.site)
     try:
         RuleSet([rule for _, rule in draft.rules], _known(draft, networks), vocabulary_of(draft.site))
     except RuleErrors as error:

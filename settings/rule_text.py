@@ -38,10 +38,11 @@ _HEADER: Final = re.compile(r"[ \t]*\[\[")
 
 @dataclass(frozen=True)
 class RuleText:
-    """A text of valid TOML, and its tables."""
+    """A text of valid TOML, and its tables. `blank`: it says nothing of rules, not even `rules = []`."""
 
     text: str
     tables: Sequence[Any]
+    blank: bool = False
 
     @classmethod
     def read(cls, text: str) -> "RuleText":
@@ -66,7 +67,7 @@ class RuleText:
             problems.append(source.problem(("rules",), "must be a list", "write [[rules]] with two brackets"))
         if problems:
             raise SettingsErrors(problems)
-        return cls(text, tables)
+        return cls(text, tables, "rules" not in data)
 
     @cached_property
     def _source(self) -> Source:

@@ -188,7 +188,11 @@ def _word(rule: RuleCounts, coming: int | None, upwards: bool | None, at_look: B
 
 def _sentence(rule: RuleCounts, word: Word, interval: Interval, coming: int | None, sees: str) -> str:
     reached, unit = REACHED[rule.goal]
-    counted = f"{words.figures(rule.now, interval)} {reached}" if rule.now.n else f"no {unit} yet"
+    counted = (
+        f"{words.figures(rule.now, interval)} {reached}"
+        if rule.now.n
+        else f"0 {unit} yet, so the rate may be anything from 0 % to 100 %"
+    )
     target = f"the target of {100 * rule.target:.3g} %"
     match word:
         case "good":

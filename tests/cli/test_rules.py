@@ -168,3 +168,18 @@ def test_rules_are_listed_in_the_order_in_which_they_are_asked(config: Path) -> 
     rules(config, "set", stdin=text)
     told = [json.loads(line)["name"] for line in rules(config, "list", "--json").splitlines()]
     assert told == ["first", "same", "late", "default"]
+
+
+def test_nothing_written_sets_nothing(config: Path) -> None:
+    rules(config, "set", stdin=OLD)
+    for text in ("", "\n", "# none\n"):
+        assert "standard input has no [[rules]]" in rules(config, "set", stdin=text, status=1)
+    assert rules(config, "show") == OLD
+    assert "revision 2: 0 rules" in rules(config, "set", stdin="rules = []\n")
+
+
+def test_an_unknown_action_is_one_mistake(config: Path) -> None:
+    text = '[[rules]]\nname = "a"\naction = "invit"\nkeywords = ["mill"]\noffer_out = "invite"\n'
+    told = rules(config, "check", stdin=text, status=1)
+    assert "rules[0].action" in told
+    assert "is for invites" not in told

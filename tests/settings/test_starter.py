@@ -20,6 +20,11 @@ ALWAYS = {"client_error", "server_error", "form_repeated", "slow_page"}
 
 SITUATIONS: dict[str, tuple[dict[str, dict[str, Any]], set[str]]] = {
     "checkout-error": ({"page": {"type": "checkout"}, "events": {"server_error_10m": 1}}, set()),
+    "payment-failed": ({"page": {"type": "checkout"}, "events": {"payment_failed_10m": 1}}, set()),
+    "search-empty": (
+        {"page": {"type": "search", "seconds": 5}, "events": {"search_empty_10m": 1}},
+        set(),
+    ),
     "coupon-refused": ({"page": {"type": "cart"}, "events": {"coupon_refused_10m": 2}}, set()),
     "login-failed": ({"page": {"type": "account"}, "events": {"login_failed_10m": 2}}, set()),
     "checkout-stuck": ({"page": {"type": "checkout", "seconds": 60}}, set()),

@@ -168,8 +168,10 @@ def test_the_p_value_holds_over_all_looks_whenever_they_come(target: float, plan
 
 def test_nothing_counted_is_not_told_as_a_rate() -> None:
     said = judged(RuleCounts("one", "", 0.2, Count(0, 0))).sentence
-    assert said.startswith("No conversations yet. The next look is at 100 conversations")
-    assert "%" not in said
+    assert said.startswith(
+        "0 conversations yet, so the rate may be anything from 0 % to 100 %. The next look"
+    )
+    assert "ordered" not in said
 
 
 def test_a_rule_for_support_is_told_by_its_ratings() -> None:
