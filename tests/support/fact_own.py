@@ -65,7 +65,7 @@ HAPPENED = [
     ),
     Case(
         "event-not-said-in-json",
-        ("events.login_failed == 0",),
+        ("events.login_failed == 0", 'page.path == "/mills"', "visit.pages == 2"),
         fetches("/sign/let-in"),
         tables="[[sites.signals]]\nevent = 'login_failed'\npath = ['/sign/*']\njson_path = 'error'",
     ),
