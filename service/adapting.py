@@ -19,6 +19,9 @@ EVERY: Final = 300.0
 MOST_SEEN: Final = 50_000
 """Visitors of a rule that are counted at most, the first ones."""
 
+OF_NETWORK: Final = 5
+"""Visitors of one client network who count for a text: one who always takes the same text steers nothing."""
+
 
 class Adapting:
     """Computes the parts of all adaptive rules, in each process alike."""
@@ -54,7 +57,9 @@ class Adapting:
         for experiment in site.invites.by_key.values():
             if experiment.adaptive:
                 key, now = (site.name, experiment.rule, experiment.version), self._clock.now()
-                units = await self._books.seen(*key, after=0.0, ripe=now, limit=MOST_SEEN)
+                units = await self._books.seen(
+                    *key, after=0.0, ripe=now, limit=MOST_SEEN, of_network=OF_NETWORK
+                )
                 counts = {arm.name: [0, 0] for arm in experiment.arms}
                 for unit in units:
                     if unit.arm in counts:

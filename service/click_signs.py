@@ -2,23 +2,16 @@
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from msgspec.structs import replace
 
 from ..referral.clients import automation_of, crawler_of
 from ..referral.touches import AUTOMATED, BOT, CROWD, OWN, Touch
 from ..settings.model import Site
-from .limits import network_of
+from .limits import is_of_clients, networks_of
 
 CROWD_SECONDS = 3600.0
-
-_INNER = tuple(
-    map(
-        ip_network,
-        ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10"),
-    )
-) + tuple(map(ip_network, ("::1/128", "fc00::/7", "fe80::/10")))
 
 Crowd = Callable[[str, int], bool]
 """Counts one more of a key. Whether there were more than so many within an hour."""
@@ -73,22 +66,16 @@ class Clicks:
         return replace(touch, signs=tuple(signs)) if signs else touch
 
     def _is_crowd(self, partners: tuple[str, ...], client: str | None) -> bool:
-        most, network = self._rules.network_clicks, network_of(client)
-        if not most or network is None or not _tells_clients(network):
+        most, networks = self._rules.network_clicks, networks_of(client)
+        if not most or not networks or not is_of_clients(networks[0][0]):
             return False
+        keys = [
+            (f"{self._site}\0{partner}\0{key}", most * factor)
+            for partner in partners
+            for key, factor in networks
+        ]
         # Each is counted, whatever was found of the one before it.
-        return sum(self.crowd(f"{self._site}\0{partner}\0{network}", most) for partner in partners) > 0
-
-
-@lru_cache(maxsize=4096)
-def _tells_clients(network: str) -> bool:
-    """Whether a network is of clients: a loopback or private address is that of a proxy which is not in
-    `trusted_proxies`, and of everybody behind it."""
-    try:
-        address = ip_address(network.partition("/")[0])
-    except ValueError:
-        return False
-    return not any(address in inner for inner in _INNER)
+        return sum(self.crowd(*one) for one in keys) > 0
 
 
 @lru_cache(maxsize=4096)

@@ -271,7 +271,7 @@ class Decisions:
     def _ask_rules(self, view: PageView, visitor: Visitor, claims: int) -> Answer | Awaitable[Answer]:
         """The answer, once the visitor's record has the invite that it brings. The record may change before
         that by another tab; then the rules are asked again, at most so often."""
-        site, ask, now = view.site, view.ask, view.now
+        site, ask, now, client = view.site, view.ask, view.now, view.ask.origin.client
         load = self._agents.of(site.name, now)
         facts = gather(site, visitor, ask.page, load, now, site.facts, ask.client, view.found)
         asked = self._inviting.ask(
@@ -282,7 +282,7 @@ class Decisions:
             now,
             recognised=view.recognised,
             unread=view.unread,
-            client=ask.origin.client,
+            client=client,
         )
         decision = site.rules.decide(facts, asked, ask.page.told)
         if decision.late:
@@ -291,11 +291,14 @@ class Decisions:
         view.said = None
         if rule is not None and rule.name in site.spoken:
             language = site.answers.language(ask.page.language, ask.page.accepted)
-            if not view.waited and (late := self._texts.late(site, rule, language, facts)) is not None:
+            late = None if view.waited else self._texts.late(site, rule, language, facts, client)
+            if late is not None:
                 return self._ask_after_text(view, visitor, claims, rule, late)
             variant = asked.arms.get(rule.name)
             view.said = self._texts.said(
-                *(site, visitor, rule, variant, language, facts, ask.page, now), recognised=view.recognised
+                *(site, visitor, rule, variant, language, facts, ask.page, now),
+                recognised=view.recognised,
+                client=client,
             )
         changes: Sequence[Change] = ()
         if view.known is not None:
@@ -307,7 +310,6 @@ class Decisions:
             return self._tell(view, visitor, decision, asked)
         if not claims:
             return self._tell(view, visitor, Decision(None, decision.retry_after), asked)
-        client = ask.origin.client
         try:
             found = self._visitors.update_at_once(site, _known(view), lambda stored: changes, client, now)
         except Exception as error:
@@ -361,7 +363,7 @@ class Decisions:
         rule = decision.rule
         if rule is not None and rule.invites and not given(found, view.ask.page, rule):
             return self._ask_rules(view, found, claims - 1)
-        self._inviting.note(view.site, visitor, asked, rule, view.now)
+        self._inviting.note(view.site, visitor, asked, rule, view.now, view.ask.origin.client)
         return self._tell(view, found, decision, asked)
 
     def _tell(self, view: PageView, visitor: Visitor, decision: Decision, asked: Asked) -> Answer:

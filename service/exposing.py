@@ -32,15 +32,17 @@ class ExposureWriter:
         arm: str,
         times: Mapping[str, float],
         situation: Situation | None = None,
+        client: str | None = None,
     ) -> None:
-        """A visitor came to some steps of an experiment for the first time, as far as its record knows."""
-        self._keep(Exposure(site, rule, edition, visitor, arm, times, situation))
+        """A visitor came to some steps of an experiment for the first time, as far as its record knows.
+        `client` is the pseudonym of its network."""
+        self._keep(Exposure(site, rule, edition, visitor, arm, times, situation, client))
 
     def _keep(self, row: Exposure) -> None:
         key = (row.site, row.rule, row.edition, row.visitor)
         known = self._waiting.get(key)
         if known is not None:
-            self._waiting[key] = known.plus(row.times, row.situation)
+            self._waiting[key] = known.plus(row)
         elif len(self._waiting) < PENDING:
             self._waiting[key] = row
         else:

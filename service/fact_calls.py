@@ -20,7 +20,7 @@ from ..settings.model import CustomFact
 from . import facts
 from .clock import Clock
 from .custom_facts import Value, cookie, found_in
-from .limits import network_of
+from .limits import networks_of
 from .site import SiteRuntime
 
 KEPT: Final = 10_000
@@ -30,7 +30,8 @@ AT_ONCE: Final = 60
 OF_SITE: Final = 12
 """Calls at a time, of a site: its API may be slow, and others have to be asked too."""
 OF_CLIENT: Final = 4
-"""Calls at a time for the visitors of one network at a site: each new cookie is another visitor."""
+"""Calls at a time for the visitors of one network at a site, twice that for its block of IPv6 networks: each
+new cookie is another visitor."""
 FAILED_SECONDS: Final = 30.0
 """After which a call that failed is tried again."""
 
@@ -38,6 +39,7 @@ _ANY: Final = Success(Answer((100, 599)))
 _TIMEOUT: Final = 10.0
 Later = Callable[[Coroutine[Any, Any, None]], None]
 _Key = tuple[str, bytes]
+_Places = list[tuple[str, str]]  # a site with each network of a client
 
 
 @dataclass(slots=True)
@@ -80,17 +82,18 @@ class FactCalls:
                     found.values[name] = held[1]
             elif (running := self._running.get(key)) is not None:
                 found.waiting.append(running)
-            elif (why := self._full(site.name, network_of(client.address) or "")) is None:
+            elif (why := self._full(site.name, client.address)) is None:
                 found.waiting.append(self._ask(site, name, custom, url, key, client.address))
             else:
                 found.crowded = True
                 self._events.notice("fact_failed", site=site.name, key=name, fact=name, why=why)
         return found
 
-    def _full(self, site: str, network: str) -> str | None:
+    def _full(self, site: str, client: str | None) -> str | None:
         if len(self._running) >= AT_ONCE or self._of_site[site] >= OF_SITE:
             return "as many calls as may be made at a time wait for their answers: is the API too slow?"
-        if network and self._of_client[site, network] >= OF_CLIENT:
+        most = enumerate(networks_of(client), 1)
+        if any(self._of_client[site, key] >= times * OF_CLIENT for times, (key, _) in most):
             return f"{OF_CLIENT} calls for visitors of one network wait for their answers"
         return None
 
@@ -98,13 +101,13 @@ class FactCalls:
         self, site: SiteRuntime, name: str, custom: CustomFact, url: str, key: _Key, client: str | None
     ) -> asyncio.Future[None]:
         running = self._running[key] = asyncio.get_running_loop().create_future()
-        place = (site.name, network_of(client) or "")
+        places = [(site.name, network) for network, _ in networks_of(client)]
         self._of_site[site.name] += 1
-        self._of_client[place] += 1
-        self._later(self._call(name, custom, url, key, place))
+        self._of_client.update(places)
+        self._later(self._call(name, custom, url, key, places))
         return running
 
-    async def _call(self, name: str, custom: CustomFact, url: str, key: _Key, place: tuple[str, str]) -> None:
+    async def _call(self, name: str, custom: CustomFact, url: str, key: _Key, places: _Places) -> None:
         value, why, site = None, "", key[0]
         try:
             value, why = await self._value_of(custom, url)
@@ -113,7 +116,7 @@ class FactCalls:
         finally:
             self._keep(key, value, FAILED_SECONDS if why else float(custom.cache_seconds))
             self._of_site[site] -= 1
-            self._of_client[place] -= 1
+            self._of_client.subtract(places)
             # Drops entries without calls.
             self._of_site += Counter()
             self._of_client += Counter()

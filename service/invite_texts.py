@@ -23,9 +23,13 @@ class InviteTexts:
         self._calls = calls
         self._offers = offers
 
-    def late(self, site: SiteRuntime, rule: Rule, language: str, facts: Facts) -> asyncio.Future[None] | None:
-        """What has to be waited for before `said`, if anything."""
-        return self._calls.known(site, rule, language, facts)[1] if rule.text_from is not None else None
+    def late(
+        self, site: SiteRuntime, rule: Rule, language: str, facts: Facts, client: str | None
+    ) -> asyncio.Future[None] | None:
+        """What has to be waited for before `said`, if anything. `client` is the address of who asks."""
+        if rule.text_from is None:
+            return None
+        return self._calls.known(site, rule, language, facts, client)[1]
 
     async def wait(self, site: SiteRuntime, rule: Rule, running: asyncio.Future[None]) -> None:
         """Wait for it, as long as the owner allows."""
@@ -43,11 +47,12 @@ class InviteTexts:
         now: float,
         *,
         recognised: bool,
+        client: str | None = None,
     ) -> Said:
         """What the invite of a rule says and does now."""
         written = None
         if rule.text_from is not None:
-            written = self._calls.known(site, rule, language, facts)[0]
+            written = self._calls.known(site, rule, language, facts, client)[0]
         return Said(
             written or invite_for(site, visitor, rule, variant, language, facts),
             own=written is not None or bool(_placeholders(rule)),

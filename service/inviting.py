@@ -2,7 +2,7 @@
 that makes the limits hold over tabs and pages."""
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -21,7 +21,7 @@ from .clock import Clock
 from .exposing import ExposureWriter
 from .facts import AgentLoad, PageNow
 from .invite_offers import InviteOffers
-from .limits import LimitedError, Limits, Rate, network_of
+from .limits import LimitedError, Limits, Rate, is_of_clients, network_of, parts_of
 from .ordering.shopping import page_mark
 from .site import SiteRuntime
 from .sites import Sites
@@ -35,7 +35,7 @@ _WENT_ON: Final = 1 << STEPS.index("went_on")
 
 
 class Inviting:
-    """Asks the policy of a site for its visitors."""
+    """Asks the policy of a site for its visitors. `mark` makes the pseudonym of a client's network."""
 
     def __init__(
         self,
@@ -45,7 +45,9 @@ class Inviting:
         events: Events,
         clock: Clock,
         offers: InviteOffers,
+        mark: Callable[[str | None], str | None],
     ) -> None:
+        self._mark = mark
         self._offers = offers
         self._limits = limits
         self._visitors = visitors
@@ -122,8 +124,17 @@ class Inviting:
             found.append(Exposed(new))
         return found
 
-    def note(self, site: SiteRuntime, visitor: Visitor, asked: Asked, rule: Rule | None, now: float) -> None:
-        """Write down how far the visitor came in experiments; `visitor` is the record before that."""
+    def note(
+        self,
+        site: SiteRuntime,
+        visitor: Visitor,
+        asked: Asked,
+        rule: Rule | None,
+        now: float,
+        client: str | None,
+    ) -> None:
+        """Write down how far the visitor came in experiments; `visitor` is the record before that, `client`
+        the address of who asks."""
         held = site.invites.holdout
         for key in going_on(visitor.exposed):
             if (experiment := site.invites.by_key.get(key)) is not None:
@@ -136,12 +147,20 @@ class Inviting:
             times = {step: now for place, step in enumerate(STEPS) if new & 1 << place}
             # With this the ledger adds the row, if it is not there or was deleted after its time.
             times["eligible"] = now
-            stood = _situation(visitor, now) if "assigned" in times else None
-            self._exposures.add(site.name, experiment.rule, experiment.version, visitor.id, arm, times, stood)
+            stood = network = None
+            if "assigned" in times:
+                stood, network = _situation(visitor, now), self._network(client)
+            which = (site.name, experiment.rule, experiment.version, visitor.id, arm)
+            self._exposures.add(*which, times, stood, network)
             if experiment is held and arm == HELD_OUT:
                 self._events.emit("held_out", site=site.name, visitor=visitor.id)
         if asked.throttled:
             self._events.notice("invites_throttled", site=site.name, key="throttle")
+
+    def _network(self, client: str | None) -> str | None:
+        """The pseudonym of the client's network; None where that says nothing of who it is."""
+        network = network_of(client)
+        return self._mark(client) if network is not None and is_of_clients(network) else None
 
     def note_new(
         self,
@@ -159,7 +178,7 @@ class Inviting:
             self._limits.take("visitors", site.name, client)
         except LimitedError:
             return
-        self.note(site, visitor, asked, rule, now)
+        self.note(site, visitor, asked, rule, now, client)
 
     async def told(self, site: SiteRuntime, known: Known, rule: str, what: str, client: str | None) -> None:
         """An invite was seen, dismissed or accepted. Raises the errors of `Visitors.update`."""
@@ -226,8 +245,7 @@ def _situation(visitor: Visitor, now: float) -> Situation:
 def _throttles(site: SiteRuntime, rate: float, client: str | None) -> Iterator[tuple[str, Rate]]:
     """What an invite counts for: the site, and the network of the client."""
     yield f"invites {site.name}", Rate(max(1.0, rate), MINUTE)
-    if (network := network_of(client)) is not None:
-        yield f"invites {site.name} {network}", Rate(max(OF_CLIENT, rate / 4), MINUTE)
+    yield from parts_of(client, f"invites {site.name}", Rate(max(OF_CLIENT, rate / 4), MINUTE))
 
 
 def _in_talk(site: SiteRuntime, visitor: Visitor, now: float) -> bool:

@@ -5,6 +5,7 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, time
+from itertools import pairwise
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -37,6 +38,11 @@ LOWEST, HIGHEST = 0.005, 0.5
 """Between which the share of visitors who order is taken for that plan."""
 
 MOST_UNITS: Final = 50_000
+OF_NETWORK: Final = 0.05
+"""The part of a look's units that may come from one client network: a stranger with ever new cookies, who
+wants a rule to look bad or a text to look good, is one of twenty. See docs/statistics.md."""
+
+SEEN_OF_NETWORK: Final = int(OF_NETWORK * TEXT_LOOKS[0])
 FINAL: Final = frozenset({"good", "bad"})
 _ONE_ARM: Final = ""
 
@@ -127,6 +133,7 @@ class Judge:
             ripe=ends - window,
             window=window,
             limit=RULE_LOOKS[-1] - count.n,
+            of_network=talks_of_network(len(mine)),
         )
         for place, (until, counted) in enumerate(rule_looks(count, units), len(mine) + 1):
             given = {_ONE_ARM: [counted.successes, counted.n]}
@@ -186,7 +193,9 @@ class Judge:
         if size([Count(0, there.get(text, 0)) for text in texts]) < TEXT_LOOKS[len(mine)]:
             return
         after = mine[-1].until if mine else 0.0
-        units = await self._books.seen(*key, after=after, ripe=ripe, limit=MOST_UNITS)
+        units = await self._books.seen(
+            *key, after=after, ripe=ripe, limit=MOST_UNITS, of_network=SEEN_OF_NETWORK
+        )
         before = [total(mine, text) for text in texts]
         for until, counted in text_looks(before, units, texts, TEXT_LOOKS[len(mine) :]):
             given = {text: [one.successes, one.n] for text, one in zip(texts, counted, strict=True)}
@@ -260,6 +269,12 @@ class Judge:
     def _told(self, site: SiteRuntime, key: str, word: str, why: str) -> None:
         if word in FINAL:
             self._events.notice("rule_judged", site=site.name, key=f"{key} {word}", why=why)
+
+
+def talks_of_network(looks: int) -> int:
+    """How many conversations of one client network count for the next look, after so many."""
+    sizes = [after - before for before, after in pairwise((0, *RULE_LOOKS))]
+    return int(OF_NETWORK * sizes[min(looks, len(sizes) - 1)])
 
 
 def is_over(site: SiteRuntime, rule: Rule, now: float) -> bool:

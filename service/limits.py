@@ -62,6 +62,15 @@ SHARED = 4000
 IPV6_BLOCK, IPV6_BLOCK_FACTOR = 48, 8
 
 _NAT64 = ip_network("64:ff9b::/96")
+_INNER = tuple(
+    map(
+        ip_network,
+        (
+            *("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16"),
+            *("100.64.0.0/10", "::1/128", "fc00::/7", "fe80::/10"),
+        ),
+    )
+)
 
 
 Place = tuple[str, str, str]
@@ -347,6 +356,25 @@ class Limits:
 def network_of(client: str | None) -> str | None:
     """The network that counts as one client: an IPv4 address, or an IPv6 address's /64; None for none."""
     return next((key for key, _ in networks_of(client)), None)
+
+
+def parts_of(client: str | None, name: str, rate: Rate) -> list[tuple[str, Rate]]:
+    """What one more of a client counts for where its network may have this part of a whole: the network, and
+    twice the part for the block of an IPv6 network, which may have 65,536 of them. Keys and rates for
+    `Limits.crowded`."""
+    keys = enumerate(networks_of(client), 1)
+    return [(f"{name} {key}", Rate(rate.count * times, rate.seconds)) for times, (key, _) in keys]
+
+
+@lru_cache(maxsize=4096)
+def is_of_clients(network: str) -> bool:
+    """Whether a network is of clients: a loopback or private address is that of a proxy which is not in
+    `trusted_proxies`, and of everybody behind it."""
+    try:
+        address = ip_address(network.partition("/")[0])
+    except ValueError:
+        return False
+    return not any(address in inner for inner in _INNER)
 
 
 def networks_of(client: str | None) -> tuple[tuple[str, int], ...]:

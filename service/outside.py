@@ -17,7 +17,7 @@ from ..stores.visits import Visits
 from .clock import Clock
 from .fact_calls import FactCalls
 from .facts import NO_ORDERS, NOBODY, Client, Found, Orders, Product
-from .limits import Limits, Rate, network_of
+from .limits import Limits, Rate, parts_of
 from .ordering.shopping import page_mark
 from .site import SiteRuntime
 
@@ -95,10 +95,8 @@ class Outside:
                 self._events.failed(error, site=site, where="product")
 
     def _may_keep(self, site: str, client: str | None) -> bool:
-        network = network_of(client)
-        own = network is not None and self._limits.crowded(
-            f"products {site} {network}", Rate(OF_CLIENT, PRODUCT_SECONDS)
-        )
+        parts = parts_of(client, f"products {site}", Rate(OF_CLIENT, PRODUCT_SECONDS))
+        own = sum(self._limits.crowded(*one) for one in parts)
         return not own and not self._limits.crowded(f"products {site}", Rate(OF_SITE, PRODUCT_SECONDS))
 
     def _remembered(self, site: str, mark: str) -> Product | None:

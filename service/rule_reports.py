@@ -11,10 +11,10 @@ from ..events.events import Events
 from ..rules.sums import Experimented, Sums, added
 from ..stores.ledger.books import Ledger
 from ..stores.ledger.rule_figures import BestTalk
-from ..stores.ledger.rule_looks import Look, Unit
+from ..stores.ledger.rule_looks import Crowd, Look, Unit
 from ..stores.ledger.totals import MOST_WEEKS, Weeks
 from .clock import Clock
-from .judging import DAY, family, is_over, looks_of
+from .judging import DAY, family, is_over, looks_of, talks_of_network
 from .rule_lines import Figures, Line, day_of, figures_of
 from .rule_results import (
     Acceptance,
@@ -155,7 +155,7 @@ class RuleReports:
         pairs = list(span.pairs())
         weeks = [await books.rule_figures.of(site.name, [one], now, window) for one in pairs]
         looks = await books.rule_looks.of(site.name)
-        units, began = await self._units(site, looks, now)
+        units, began, crowds = await self._units(site, looks, now)
         staff = await books.desk_days.of(site.name, day_of(site, span.starts[0]), day_of(site, span.end))
         totals = await books.totals.of([site.name], span, now)
         spent: dict[str, Decimal] = {}
@@ -166,15 +166,15 @@ class RuleReports:
         order = {name: value / orders[name] for name, value in spent.items() if name and orders[name]}
         ended = await books.rule_looks.ended(site.name)
         best = await books.rule_figures.best(site.name, span.starts[0], span.end, window)
-        return Read(weeks, looks, units, began, ended, staff, order, best)
+        return Read(weeks, looks, units, began, ended, staff, order, best, crowds)
 
     async def _units(
         self, site: SiteRuntime, looks: Sequence[Look], now: float
-    ) -> tuple[Mapping[str, Sequence[Unit]], Mapping[str, float | None]]:
-        """Of each rule the conversations that came to an end since its last look, and when its edition
-        began."""
+    ) -> tuple[Mapping[str, Sequence[Unit]], Mapping[str, float | None], Mapping[str, tuple[Crowd, Crowd]]]:
+        """Of each rule the conversations that came to an end since its last look, when its edition began, and
+        from how many networks its conversations and visitors came."""
         books, window = self._ledger.rule_looks, site.settings.invites.window_days * DAY
-        units, began = {}, {}
+        units, began, crowds = {}, {}, {}
         for rule in family(site):
             key = (site.name, rule.name, experiment_of(site, rule).version)
             mine = looks_of(looks, "rule", rule.name, key[2])
@@ -187,8 +187,10 @@ class RuleReports:
                     ripe=now - window,
                     window=window,
                     limit=MOST_TALKS,
+                    of_network=talks_of_network(len(mine)),
                 )
-        return units, began
+                crowds[rule.name] = await books.crowds(*key)
+        return units, began, crowds
 
 
 def made_of(site: SiteRuntime, span: Weeks, now: float, read: Read) -> Report:

@@ -2,7 +2,7 @@
 borne, and who takes them. No I/O; it loads numpy and scipy where it judges."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -13,15 +13,27 @@ from ..rules.sums import BUCKETS, Experimented, Sums, Talked, WeekSums, by
 from ..rules.verdicts.counts import Count, Interval
 from ..settings.model import Rule
 from ..stores.ledger.rule_figures import BestTalk
-from ..stores.ledger.rule_looks import Look, Unit
-from .judging import family, looks_of, planned_of, shares_out, texts_of, total, word_of
+from ..stores.ledger.rule_looks import Crowd, Look, Unit
+from .judging import (
+    OF_NETWORK,
+    SEEN_OF_NETWORK,
+    family,
+    looks_of,
+    planned_of,
+    shares_out,
+    talks_of_network,
+    texts_of,
+    total,
+    word_of,
+)
 from .site import SiteRuntime
 
 
 @dataclass(frozen=True, slots=True)
 class RuleRow:
     """A rule and its verdict. `verdict` is a `RuleVerdict` with the word of its looks; `post` are the
-    conversations that began after the visitor had bought. `ended`: when its figures were frozen."""
+    conversations that began after the visitor had bought. `ended`: when its figures were frozen.
+    `crowd` says that much of it came from one client network."""
 
     rule: str
     stage: str
@@ -33,6 +45,7 @@ class RuleRow:
     looks: Sequence[Look]
     post: int
     ended: float | None = None
+    crowd: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +116,7 @@ class Read:
     staff: Mapping[str, Mapping[str, tuple[float, float]]]
     order: Mapping[str, Decimal]
     best: Sequence[BestTalk]
+    crowds: Mapping[str, tuple[Crowd, Crowd]] = field(default_factory=dict)
 
 
 def experiment_of(site: SiteRuntime, rule: Rule) -> Experiment:
@@ -146,9 +160,28 @@ def rule_rows(site: SiteRuntime, read: Read, talked: Mapping[Talked, Sums]) -> l
                 looks=looks,
                 post=int(post.get(rule.name, {}).get("post", 0)),
                 ended=None if ended is None else ended[0],
+                crowd=crowd_said(*read.crowds.get(rule.name, ())),
             )
         )
     return found
+
+
+def crowd_said(talked: Crowd | None = None, saw: Crowd | None = None) -> str:
+    """A sentence where so many conversations, or visitors who saw an invite, came from one client network
+    that the verdicts leave some out; empty else."""
+    said = []
+    for crowd, what, most in (
+        (talked, "conversations", talks_of_network(0)),
+        (saw, "visitors who saw it", SEEN_OF_NETWORK),
+    ):
+        if crowd is not None and crowd.most > most and crowd.most > OF_NETWORK * crowd.of:
+            said.append(f"{crowd.most} of {crowd.of} {what}")
+    if not said:
+        return ""
+    return (
+        f"{' and '.join(said)} came from one client network, of which a verdict counts one in twenty: an "
+        "office, a proxy that is missing in trusted_proxies, or somebody who wants other figures."
+    )
 
 
 def freezable(row: RuleRow) -> dict[str, Any]:

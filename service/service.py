@@ -294,7 +294,7 @@ class Service:
         )
         self.forgetter = Forgetter(self.ledger, self.visits, self.journal.path, self.events, self.clock)
         self.exposures = ExposureWriter(self.ledger.exposures, self.events)
-        self.traffic = TrafficWriter(self.ledger.traffic, self.agents, self.events)
+        self.traffic = TrafficWriter(self.ledger.traffic, self.agents, self.limits, self.events)
         self.rule_reports = RuleReports(self.ledger, self.events, self.clock, self.tasks.later)
         self.judge = Judge(self.ledger, self.sites, self.rule_reports.freeze, self.events, self.clock)
         self.staffing = Staffing(self.ledger, self.agents, self.sites, self.events, self.clock)
@@ -302,7 +302,8 @@ class Service:
             self.ledger, self.visits, self.limits, self.events, self.clock, self.tasks.later
         )
         self.inviting = Inviting(
-            self.limits, self.visitors, self.exposures, self.events, self.clock, self.invite_offers
+            *(self.limits, self.visitors, self.exposures, self.events, self.clock, self.invite_offers),
+            self.conversations.client_mark,
         )
         self.text_calls = TextCalls(self.events, self.clock, self.tasks.later)
         self.adapting = Adapting(self.ledger.rule_looks, self.sites, self.inviting, self.events, self.clock)

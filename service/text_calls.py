@@ -8,7 +8,7 @@ said. A service that fails is left alone for a while.
 import asyncio
 import json
 import secrets
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -23,14 +23,18 @@ from ..referral.masking import one_line, without_acting
 from ..rules.facts import Facts
 from ..settings.model import Rule, TextSource
 from .clock import Clock
+from .limits import networks_of
 from .site import SiteRuntime
 
 KEPT: Final = 2000
-"""Texts that a process remembers."""
+"""Texts that a process remembers. Over it, the site with the most loses its oldest one."""
 AT_ONCE: Final = 40
 """Calls at a time, of a process."""
 OF_SITE: Final = 8
 """Calls at a time, of a site: whoever makes up facts makes its service work no more than this."""
+OF_CLIENT: Final = 3
+"""Calls at a time for the visitors of one network at a site, twice that for its block of IPv6 networks:
+others have to get their texts, too."""
 FAILURES: Final = 5
 """Failures in a row after which a service is left alone."""
 ALONE_SECONDS: Final = 60.0
@@ -44,8 +48,12 @@ LINES: Final = 6
 VALUE: Final = 300
 """Characters of a fact's value that the service is told."""
 
+_AWAY: Final = frozenset({401, 403, 404, 405, 408, 410, 429})
+"""Statuses of 4xx that do not depend on the facts."""
+
 Later = Callable[[Coroutine[Any, Any, None]], None]
 _Key = tuple[str, str, str, str]
+_Places = list[tuple[str, str]]  # a site with each network of a client
 
 
 class TextCalls:
@@ -55,40 +63,48 @@ class TextCalls:
         self._events = events
         self._clock = clock
         self._later = later
-        self._texts: OrderedDict[_Key, tuple[float, str | None]] = OrderedDict()
+        self._texts: dict[str, OrderedDict[_Key, tuple[float, str | None]]] = {}  # by site
+        self._kept = 0
         self._running: dict[_Key, asyncio.Future[None]] = {}
+        self._of_client: Counter[tuple[str, str]] = Counter()  # by site and client network
         self._client: Client | None = None
         self._making = asyncio.Lock()
         # By site and rule: failures in a row, and until when it is left alone.
         self._failed: dict[tuple[str, str], tuple[int, float]] = {}
 
     def known(
-        self, site: SiteRuntime, rule: Rule, language: str, facts: Facts
+        self, site: SiteRuntime, rule: Rule, language: str, facts: Facts, client: str | None = None
     ) -> tuple[str | None, asyncio.Future[None] | None]:
-        """The text, if it is known; else what has to be waited for, if anything."""
+        """The text, if it is known; else what has to be waited for, if anything. `client` is the address of
+        who asks."""
         source = rule.text_from
         if source is None:
             return None, None
         body = body_of(rule, source, language, facts)
         key = (site.name, rule.name, source.url, body)
         now = self._clock.monotonic()
-        found = self._texts.get(key)
+        found = self._texts[site.name].get(key) if site.name in self._texts else None
         if found is not None and found[0] > now:
             return found[1], None
         running = self._running.get(key)
         if running is None:
             failures, until = self._failed.get(key[:2], (0, 0.0))
-            if self._full(site.name) or (failures >= FAILURES and now < until):
+            if self._full(site.name, client) or (failures >= FAILURES and now < until):
                 return None, None
             if failures >= FAILURES:
                 # One call tries whether it is well again.
                 self._failed[key[:2]] = (failures, now + ALONE_SECONDS)
             running = self._running[key] = asyncio.get_running_loop().create_future()
-            self._later(self._call(key, source))
+            places = [(site.name, network) for network, _ in networks_of(client)]
+            self._of_client.update(places)
+            self._later(self._call(key, source, places))
         return None, running
 
-    def _full(self, site: str) -> bool:
-        return len(self._running) >= AT_ONCE or sum(key[0] == site for key in self._running) >= OF_SITE
+    def _full(self, site: str, client: str | None) -> bool:
+        if len(self._running) >= AT_ONCE or sum(key[0] == site for key in self._running) >= OF_SITE:
+            return True
+        most = enumerate(networks_of(client), 1)
+        return any(self._of_client[site, key] >= times * OF_CLIENT for times, (key, _) in most)
 
     async def wait(self, site: SiteRuntime, rule: Rule, running: asyncio.Future[None]) -> None:
         """Wait for a call, for as long as the owner allows. What comes later is said from then on."""
@@ -98,31 +114,40 @@ class TextCalls:
             why = f"there was no text within {rule.text_from.timeout_ms} ms"
             self._events.notice("text_failed", site=site.name, key=rule.name, rule=rule.name, why=why)
 
-    async def _call(self, key: _Key, source: TextSource) -> None:
+    async def _call(self, key: _Key, source: TextSource, places: _Places) -> None:
         site, rule, _, body = key
-        text, why = None, "it was interrupted"
+        text, why, well = None, "it was interrupted", False
         try:
-            text, why = await self._text_of(rule, source, body)
+            text, why, well = await self._text_of(rule, source, body)
         except Exception as error:
             why = repr(error)
         finally:
             now = self._clock.monotonic()
             seconds = FAILED_SECONDS if why else float(source.cache_seconds)
-            self._texts[key] = (now + seconds, text)
-            self._texts.move_to_end(key)
-            while len(self._texts) > KEPT:
-                self._texts.popitem(last=False)
-            if why:
+            self._keep(key, text, now + seconds)
+            if not well:
                 failures = self._failed.get(key[:2], (0, 0.0))[0] + 1
                 self._failed[key[:2]] = (failures, now + ALONE_SECONDS)
             else:
                 self._failed.pop(key[:2], None)
+            self._of_client.subtract(places)
+            self._of_client += Counter()  # drops entries without calls
             self._running.pop(key).set_result(None)
         if why:
             self._events.notice("text_failed", site=site, key=rule, rule=rule, why=why)
 
-    async def _text_of(self, rule: str, source: TextSource, body: str) -> tuple[str | None, str]:
-        """The text, None for none; and why the call failed."""
+    def _keep(self, key: _Key, text: str | None, until: float) -> None:
+        texts = self._texts.setdefault(key[0], OrderedDict())
+        self._kept += key not in texts
+        texts[key] = (until, text)
+        texts.move_to_end(key)
+        while self._kept > KEPT:
+            max(self._texts.values(), key=len).popitem(last=False)
+            self._kept -= 1
+
+    async def _text_of(self, rule: str, source: TextSource, body: str) -> tuple[str | None, str, bool]:
+        """The text, None for none; why the call failed; and whether the service is well. What it refuses of
+        these facts (4xx), which strangers may have made up, it may have a text for with others."""
         headers = {"Content-Type": "application/json"}
         if source.secret is not None:
             headers |= _signed(source.secret.get_secret_value(), body, int(self._clock.now()))
@@ -137,12 +162,14 @@ class TextCalls:
                 self._client = await asyncio.to_thread(Client, CALL_SECONDS, AT_ONCE)
         result = await self._client.make(call, _nothing, Progress())
         if not isinstance(result, Answered):
-            return None, str(getattr(result, "reason", "no response"))
+            return None, str(getattr(result, "reason", "no response")), False
         if result.status == 204:
-            return None, ""
+            return None, "", True
         if result.status != 200 or not result.complete:
-            return None, f"the response has the status {result.status}"
-        return read_text(result.body)
+            refused = 400 <= result.status < 500 and result.status not in _AWAY
+            return None, f"the response has the status {result.status}", refused
+        text, why = read_text(result.body)
+        return text, why, not why
 
 
 def body_of(rule: Rule, source: TextSource, language: str, facts: Facts) -> str:

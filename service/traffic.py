@@ -17,12 +17,13 @@ from ..referral.visitor import Visitor
 from ..stores.ledger.traffic import Recorded, Traffic
 from .agents import AgentLoads
 from .facts import AgentLoad, Client, Found, PageNow
-from .limits import network_of
+from .limits import Limits, Rate, parts_of
 from .recorded_facts import to_record
 from .site import SiteRuntime
 
 WRITE_EVERY: Final = 1.0
 HOUR: Final = 3600.0
+HALF_DAY: Final = 43200.0
 PENDING: Final = 2_000
 """Page views that wait at most, of all sites."""
 KNOWN: Final = 10_000
@@ -30,8 +31,9 @@ KNOWN: Final = 10_000
 visits are known, too."""
 MOST_TIMES: Final = 10
 """So many times `per_hour` a process records at most, however fast a flood comes."""
-OF_CLIENT: Final = 2
-"""One client network has at most this part of `per_hour`: half."""
+OF_CLIENT: Final = 0.5
+"""One client network has at most this part of `per_hour` at once, and twice that in a day: a program with a
+cookie looks at more pages than all customers of a small shop."""
 SHOWN_MOST: Final = 1800
 
 _Key = tuple[str, str, str]
@@ -51,21 +53,20 @@ class _Seen(Struct, frozen=True):
 
 
 class _Rate(Struct):
-    """The share of a site in this hour: `halved` so many times, after `count` page views. `clients` has how
-    many of each network."""
+    """The share of a site in this hour: `halved` so many times, after `count` page views."""
 
     hour: int
     halved: int = 0
     count: int = 0
     next_half: int = 0
-    clients: dict[str, int] = {}
 
 
 class TrafficWriter:
     """Keeps page views until they are written, once a second. What does not fit is dropped and reported."""
 
-    def __init__(self, books: Traffic, agents: AgentLoads, events: Events) -> None:
+    def __init__(self, books: Traffic, agents: AgentLoads, limits: Limits, events: Events) -> None:
         self._books = books
+        self._limits = limits
         self._agents = agents
         self._events = events
         self._rates: dict[str, _Rate] = {}
@@ -97,7 +98,7 @@ class TrafficWriter:
         share = self._visits.get(visit, sampling.share / 100 / 2**rate.halved)
         if part >= share:
             return
-        if not self._takes(rate, client, sampling.per_hour):
+        if not self._takes(name, rate, client, sampling.per_hour):
             self._dropped[name] = self._dropped.get(name, 0) + 1
             return
         load = self._agents.of(name, now)
@@ -117,18 +118,17 @@ class TrafficWriter:
         if rate is None or rate.hour != hour:
             # A quiet hour gets the share back, step by step.
             halved = max(0, rate.halved - 1) if rate is not None else 0
-            rate = self._rates[site] = _Rate(hour, halved, 0, per_hour, {})
+            rate = self._rates[site] = _Rate(hour, halved, 0, per_hour)
         return rate
 
-    def _takes(self, rate: _Rate, client: Client, per_hour: int) -> bool:
+    def _takes(self, site: str, rate: _Rate, client: Client, per_hour: int) -> bool:
         """Count a page view, if there may be one more."""
         if len(self._seen) >= PENDING or rate.count >= per_hour * MOST_TIMES:
             return False
-        if (network := network_of(client.address)) is not None:
-            count = rate.clients.get(network, 0)
-            if count >= max(1, per_hour // OF_CLIENT):
-                return False
-            rate.clients[network] = count + 1
+        own = Rate(max(1.0, per_hour * OF_CLIENT), HALF_DAY)
+        parts = parts_of(client.address, f"traffic {site}", own)
+        if sum(self._limits.crowded(*one) for one in parts):
+            return False
         rate.count += 1
         if rate.count >= rate.next_half:
             rate.halved += 1

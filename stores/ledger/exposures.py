@@ -14,6 +14,7 @@ from ...orders.model import SALES
 from .amounts import is_made_up
 from .connection import Connection
 from .database import Database
+from .forgotten import not_forgotten
 from .schema import conversations, exposures, orders
 
 BATCH: Final = 200
@@ -29,10 +30,10 @@ _E, _C, _O = exposures.c, conversations.c, orders.c
 _ONE: ColumnElement[int] = literal_column("1")
 _NONE: ColumnElement[int] = literal_column("0")
 _KEY: Final = ("site", "rule", "edition", "visitor")
-_COLUMNS: Final = (*_KEY, "arm", *TIMES, *SITUATION, "changed_at")
+_COLUMNS: Final = (*_KEY, "arm", *TIMES, *SITUATION, "client", "changed_at")
 # The first time of each step counts, whoever tells it first, and a row without news is left alone.
 _FIRST = ", ".join(
-    f"{name} = coalesce(exposures.{name}, excluded.{name})" for name in (*TIMES[1:], *SITUATION)
+    f"{name} = coalesce(exposures.{name}, excluded.{name})" for name in (*TIMES[1:], *SITUATION, "client")
 )
 _NEWS = " OR ".join(f"(exposures.{name} IS NULL AND excluded.{name} IS NOT NULL)" for name in TIMES[1:])
 _ADD = text(
@@ -65,7 +66,7 @@ class Situation:
 class Exposure:
     """A visitor in an experiment: `rule` is empty for the hold-out, `edition` the version of what is
     compared. `times` has unix seconds by step, of `referral.invites.STEPS`; `situation` is known where it was
-    assigned."""
+    assigned, and so is `client`, the pseudonym of its client network, unless that says nothing of clients."""
 
     site: str
     rule: str
@@ -74,11 +75,13 @@ class Exposure:
     arm: str
     times: Mapping[str, float]
     situation: Situation | None = None
+    client: str | None = None
 
-    def plus(self, times: Mapping[str, float], situation: Situation | None = None) -> "Exposure":
-        """With further steps; the first time of each counts."""
-        found = {**times, **self.times}
-        return replace(self, times=found, situation=self.situation or situation)
+    def plus(self, other: "Exposure") -> "Exposure":
+        """With further steps of the same visitor; the first time of each counts."""
+        found = {**other.times, **self.times}
+        situation, client = self.situation or other.situation, self.client or other.client
+        return replace(self, times=found, situation=situation, client=client)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +126,8 @@ class Exposures:
         self._db = db
 
     async def write(self, rows: Collection[Exposure]) -> None:
-        """Add rows, and steps to those that are there. Several processes may."""
+        """Add rows, and steps to those that are there; none of people who are forgotten. Several processes
+        may."""
         # In one order, so that two processes never wait for each other.
         ordered = sorted(rows, key=lambda one: (one.site, one.rule, one.edition, one.visitor))
         for start in range(0, len(ordered), BATCH):
@@ -149,7 +153,10 @@ class Exposures:
 
 def _adding(values: list[dict[str, Any]]) -> Any:
     async def work(tx: Connection) -> None:
+        known = await not_forgotten(tx, {(one["site"], one["visitor"]) for one in values})
         for one in values:
+            if (one["site"], one["visitor"]) not in known:
+                continue
             # Who was never eligible has no row: its invite is of another version, or was made by hand.
             await tx.execute(_ADD if one["eligible_at"] is not None else _GO_ON, one)
 
@@ -160,7 +167,14 @@ def _values(one: Exposure) -> dict[str, Any]:
     times = {f"{step}_at": at for step, at in one.times.items()}
     key = {"site": one.site, "rule": one.rule, "edition": one.edition, "visitor": one.visitor, "arm": one.arm}
     stood = dict.fromkeys(SITUATION) if one.situation is None else asdict(one.situation)
-    return {**dict.fromkeys(TIMES), **key, **times, **stood, "changed_at": max(one.times.values())}
+    return {
+        **dict.fromkeys(TIMES),
+        **key,
+        **times,
+        **stood,
+        "client": one.client,
+        "changed_at": max(one.times.values()),
+    }
 
 
 def _units(site: str, window: float, rule: str | None) -> Subquery:

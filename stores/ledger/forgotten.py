@@ -1,6 +1,6 @@
 """Who has been forgotten: a digest of each visitor and e-mail hash, so that nothing late brings it back."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
@@ -84,6 +84,15 @@ async def add_unless_forgotten(
     except PresentError as error:
         assert people is not None
         raise people.forgotten(error.value) from None
+
+
+async def not_forgotten(tx: Connection, visitors: Collection[tuple[str, str]]) -> frozenset[tuple[str, str]]:
+    """Those of these visitors, each with its site first, who are not forgotten. Nobody of them can be until
+    the end of the transaction: what is written in the background may come after the wish."""
+    known = {digest(site, VISITOR, visitor): (site, visitor) for site, visitor in visitors}
+    await _lock(tx, known, shared=True)
+    gone = await tx.execute(select(_F.digest).where(_F.digest.in_(sorted(known))))
+    return frozenset(known.values()) - {known[row[0]] for row in gone}
 
 
 async def _lock(tx: Connection, digests: Iterable[str], *, shared: bool = False) -> None:

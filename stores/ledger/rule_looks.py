@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from sqlalchemy import ColumnElement, and_, case, exists, func, insert, literal, select, update
+from sqlalchemy import ColumnElement, and_, case, exists, func, insert, literal, or_, select, update
 
 from ...rules.sums import Goal
 from .connection import Connection
@@ -24,6 +24,9 @@ SECONDS: Final = 30.0
 
 CHAT_SECONDS: Final = 86400.0
 """After an invite was seen, in which a chat counts as its answer."""
+
+MOST_TIMES: Final = 4
+"""So many times the visitors who are wanted are looked through at most for those who count."""
 
 SATISFIED: Final = 4
 _E, _C, _L, _F = exposures.c, conversations.c, rule_looks.c, rule_ends.c
@@ -52,6 +55,29 @@ class Unit:
     at: float
     arm: str
     success: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """The client network that most of an edition's conversations came from, or most of the visitors who saw
+    it: `most` of `of`."""
+
+    most: int
+    of: int
+
+
+def _edition(site: str, rule: str, edition: str) -> tuple[ColumnElement[bool], ...]:
+    return _E.site == site, _E.rule == rule, _E.edition == edition
+
+
+def _place(*groups: Any, order: Sequence[Any]) -> ColumnElement[int]:
+    """The how manieth of its group a row is."""
+    return func.row_number().over(partition_by=groups, order_by=order).label("place")
+
+
+def _fits(own: Any, of_network: int) -> ColumnElement[bool]:
+    """Whether a row is among the first of its client network, if that is known."""
+    return or_(own.client.is_(None), own.place <= of_network)
 
 
 class RuleLooks:
@@ -131,9 +157,10 @@ class RuleLooks:
         ripe: float,
         window: float,
         limit: int,
+        of_network: int,
     ) -> Sequence[Unit]:
         """The conversations of an edition that began after a time and not after `ripe`, in the order of time:
-        of each visitor the first one.
+        of each visitor the first one, and of each client network so many.
 
         For sales a success is an order within the window, and who had bought before is left out (seed E13).
         For support only rated conversations count, and a success is a rating of 4 or 5. To keep a customer
@@ -147,15 +174,17 @@ class RuleLooks:
             ),
         )
         first = (
-            select(_E.id, _E.visitor, func.min(_C.started_at).label("at"))
+            select(_E.id, _E.visitor, _E.client, func.min(_C.started_at).label("at"))
             .select_from(joined)
             .where(_C.site == site, _C.rule == rule, _C.started_at <= ripe)
-            .group_by(_E.id, _E.visitor)
-            .subquery("first")
+            .group_by(_E.id, _E.visitor, _E.client)
+            .subquery("all_first")
         )
+        place = _place(first.c.client, order=(first.c.at, first.c.id))
+        first = select(*first.c, place).where(first.c.at > after).subquery("first")
         own = first.c
         ordered = first_order(site, own.visitor, own.at, own.at + window).correlate(first).scalar_subquery()
-        which: list[ColumnElement[bool]] = [own.at > after]
+        which: list[ColumnElement[bool]] = [_fits(own, of_network)]
         success: ColumnElement[bool] = ordered.is_not(None)
         if goal == "sale":
             bought = first_order(site, own.visitor, own.at - window, own.at).correlate(first)
@@ -182,20 +211,47 @@ class RuleLooks:
         return await self._db.query(work, SECONDS)
 
     async def seen(
-        self, site: str, rule: str, edition: str, *, after: float, ripe: float, limit: int
+        self, site: str, rule: str, edition: str, *, after: float, ripe: float, limit: int, of_network: int
     ) -> Sequence[Unit]:
         """The visitors who saw the invite of an edition after a time and not after `ripe`, in the order of
-        time; a success is a conversation by it within CHAT_SECONDS."""
-        own = (_E.site == site, _E.rule == rule, _E.edition == edition)
+        time, of each client network so many for each arm; a success is a conversation by it within
+        CHAT_SECONDS."""
+        which = (*_edition(site, rule, edition), _E.seen_at > after, _E.seen_at <= ripe)
+        rows = select(_E.id, _E.visitor, _E.client, _E.arm, _E.seen_at.label("at")).where(*which)
+        first = rows.order_by(_E.seen_at, _E.id).limit(MOST_TIMES * limit).subquery("first")
+        placed = select(*first.c, _place(first.c.client, first.c.arm, order=(first.c.at, first.c.id)))
+        seen = placed.subquery("seen")
+        own = seen.c
         talk = exists().where(
-            *(_C.site == site, _C.visitor == _E.visitor, _C.rule == rule),
-            *(_C.started_at >= _E.seen_at, _C.started_at < _E.seen_at + CHAT_SECONDS),
+            *(_C.site == site, _C.visitor == own.visitor, _C.rule == rule),
+            *(_C.started_at >= own.at, _C.started_at < own.at + CHAT_SECONDS),
         )
-        one = case((talk.correlate(exposures), 1), else_=0).label("success")
-        query = select(_E.seen_at.label("at"), _E.arm, one).where(
-            *own, _E.seen_at > after, _E.seen_at <= ripe
+        one = case((talk.correlate(seen), 1), else_=0).label("success")
+        query = select(own.at, own.arm, one).where(_fits(own, of_network))
+        return await self._units(query.order_by(own.at, own.id).limit(limit))
+
+    async def crowds(self, site: str, rule: str, edition: str) -> tuple[Crowd, Crowd]:
+        """From how many client networks an edition's conversations came, and the visitors who saw it."""
+        joined = exposures.join(
+            conversations,
+            and_(
+                *(_C.site == _E.site, _C.visitor == _E.visitor, _C.rule == _E.rule),
+                _C.started_at >= _E.assigned_at,
+            ),
         )
-        return await self._units(query.order_by(_E.seen_at, _E.id).limit(limit))
+        talked = select(_E.client, func.count(_E.id.distinct()).label("count")).select_from(joined)
+        saw = select(_E.client, func.count().label("count")).where(_E.seen_at.is_not(None))
+
+        async def work(connection: Connection) -> tuple[Crowd, Crowd]:
+            found = []
+            for query in (talked, saw):
+                counts = query.where(*_edition(site, rule, edition)).group_by(_E.client).subquery("counts")
+                known = case((counts.c.client.is_not(None), counts.c.count))
+                row = (await connection.execute(select(func.max(known), func.sum(counts.c.count)))).one()
+                found.append(Crowd(int(row[0] or 0), int(row[1] or 0)))
+            return found[0], found[1]
+
+        return await self._db.query(work, SECONDS)
 
     async def assigned_at(
         self, site: str, edition: str, *, after: float, ripe: float, number: int

@@ -721,6 +721,7 @@ exposures = Table(
     Column("visit", Integer),
     Column("cart", text_of(40)),
     Column("cart_currency", text_of(3)),
+    Column("client", text_of(16)),  # a pseudonym of its client network
     Column("changed_at", Float, nullable=False),
     Column("version", Integer, nullable=False),
     Column("written", BigInteger, nullable=False, server_default="0"),  # see `changes.py`

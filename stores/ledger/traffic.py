@@ -9,6 +9,7 @@ from sqlalchemy import select, text
 
 from .connection import Connection, executing
 from .database import Database
+from .forgotten import not_forgotten
 from .schema import traffic
 
 BATCH: Final = 200
@@ -51,7 +52,8 @@ class Traffic:
         self._db = db
 
     async def write(self, rows: Collection[Recorded]) -> None:
-        """Add page views, and have those that are there shown longer. Several processes may."""
+        """Add page views, and have those that are there shown longer; none of people who are forgotten.
+        Several processes may."""
         # In one order, so that two processes never wait for each other.
         ordered = sorted(rows, key=lambda one: (one.site, one.visitor, one.page_view))
         for start in range(0, len(ordered), BATCH):
@@ -68,7 +70,10 @@ class Traffic:
 
 def _adding(values: list[dict[str, Any]]) -> Any:
     async def work(tx: Connection) -> None:
+        known = await not_forgotten(tx, {(one["site"], one["visitor"]) for one in values})
         for one in values:
+            if (one["site"], one["visitor"]) not in known:
+                continue
             if one["facts"] is not None:
                 await tx.execute(_ADD, one)
             else:

@@ -11,7 +11,7 @@ from clew.rules.verdicts.counts import Count
 from clew.rules.verdicts.looks import whole_weeks
 from clew.service.judging import rule_looks, text_looks, week_end
 from clew.stores.ledger.rule_looks import Unit
-from rule_histories import DAY, WINDOW, History, Person, Sale
+from rule_histories import DAY, RULE, WINDOW, History, Person, Sale
 
 
 @pytest_asyncio.fixture
@@ -47,11 +47,11 @@ def test_a_look_waits_for_the_end_of_a_whole_week_in_the_sites_zone() -> None:
     assert whole_weeks(date(2024, 3, 28), date(2024, 4, 4)) == date(2024, 4, 4)
 
 
-async def talks(shop: History, number: int, sold: int, at: float) -> list[Person]:
+async def talks(shop: History, number: int, sold: int, at: float, client: str | None = None) -> list[Person]:
     """Conversations of a rule, of which the first ones order."""
     found = []
     for n in range(number):
-        one = shop.person("cart", at=at + n, talk_at=at + n + 1)
+        one = shop.person("cart", at=at + n, talk_at=at + n + 1, client=client)
         if n < sold:
             one.sales.append(Sale(at + n + 2, Decimal(50)))
         found.append(one)
@@ -163,3 +163,67 @@ async def test_texts_and_the_hold_out_are_judged_at_their_looks(shop: History) -
     (test,) = report.texts
     assert {row.text: row.verdict.word for row in test.rows} == {"ask": "good", "help": "bad"}
     assert (report.lift.planned, report.lift.word) == (plan.counts["planned"][1], "too early")
+
+
+async def test_one_network_cannot_make_a_rule_look_bad(tmp_path: Path, ledger_address: str) -> None:
+    """A competitor who comes with ever new cookies, talks, and never orders."""
+    shop = History(tmp_path, ledger_address)
+    await shop.service.open()
+    try:
+        began = shop.now
+        await talks(shop, 200, 0, began, client="stranger")
+        await talks(shop, 95, 50, began + 300)
+        shop.now = began + 15 * DAY
+        await shop.service.judge.judge(shop.site)
+        (look,) = await shop.service.ledger.rule_looks.of("shop")
+        assert (look.counts, look.words) == ({"": [50, 100]}, {"": "good"})
+        # Of the next look it is two of fifty.
+        await talks(shop, 60, 0, shop.now, client="stranger")
+        await talks(shop, 48, 48, shop.now + 100)
+        shop.now += 15 * DAY
+        await shop.service.judge.judge(shop.site)
+        looks = await shop.service.ledger.rule_looks.of("shop")
+        assert [one.counts[""] for one in looks] == [[50, 100], [98, 150]]
+        report = await shop.service.rule_reports.build(shop.site, 5)
+        (row,) = [row for row in report.rules if row.rule == "cart"]
+        assert row.crowd.startswith(
+            "260 of 403 conversations and 260 of 403 visitors who saw it came from one"
+        )
+        assert row.verdict.now == Count(98, 150)
+        (none,) = [row for row in report.rules if row.rule == "sizes"]
+        assert none.crowd == ""
+    finally:
+        await shop.service.close()
+
+
+async def test_one_network_cannot_choose_a_text(tmp_path: Path, ledger_address: str) -> None:
+    """Neither by a test, nor of a rule that shares visitors out by success."""
+    for adaptive in (False, True):
+        folder = tmp_path / f"{adaptive}"
+        folder.mkdir()
+        more = {"ledger": ledger_address} if not adaptive else {}
+        shop = History(folder, rules=[{**RULE, "adaptive": adaptive}], **more)
+        await shop.service.open()
+        try:
+            began, people = shop.now - 15 * DAY, []
+            for n in range(2200):
+                arm, strange = "ask" if n % 2 else "help", n < 1200
+                one = shop.person("sizes", arm, began + n, client="stranger" if strange else None)
+                # Others take both texts alike; the stranger always takes the one.
+                if n % 20 in (0, 1) or (strange and arm == "help"):
+                    one.talk_at = one.at + 5
+                people.append(one)
+            await shop.write(people)
+            if adaptive:
+                await shop.service.adapting.adapt()
+                experiment = shop.site.invites.experiment("sizes")
+                assert min(shop.service.inviting.parts[experiment.key]) > 0.2
+            else:
+                await shop.service.judge.judge(shop.site)
+                (look,) = [one for one in await shop.service.ledger.rule_looks.of("shop") if one.look]
+                assert {arm: n for arm, (_, n) in look.counts.items()} == {"ask": 500, "help": 500}
+                assert (
+                    set(look.words.values()) == {"no clear difference"} or "good" not in look.words.values()
+                )
+        finally:
+            await shop.service.close()

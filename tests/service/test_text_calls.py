@@ -75,8 +75,9 @@ async def shop(folder: Path, **source: Any) -> AsyncIterator[tuple[DeskServer, S
         server.close()
 
 
-async def text(desk: DeskServer, path: str = "/", **more: Any) -> str:
+async def text(desk: DeskServer, path: str = "/", address: str = "203.0.113.7", **more: Any) -> str:
     async with desk.client() as browser:
+        browser.headers["x-test-client"] = address
         body = {"url": f"http://shop.test{path}", "title": "T", "language": "de", **more}
         answer = await browser.post("decide", json=body)
         found: str = answer.json()["invite"]["text"]
@@ -147,10 +148,43 @@ async def test_no_text_is_no_failure(tmp_path: Path) -> None:
 async def test_strangers_do_not_make_a_service_work_more_than_its_site_may(tmp_path: Path) -> None:
     async with shop(tmp_path, timeout_ms=50) as (desk, service):
         service.hold = asyncio.Event()
-        said = await asyncio.gather(*(text(desk, f"/{n}") for n in range(text_calls.OF_SITE + 4)))
+        asked = [text(desk, f"/{n}", f"192.0.2.{n}") for n in range(text_calls.OF_SITE + 4)]
+        said = await asyncio.gather(*asked)
         assert set(said) == {"Any question?"}
         await service.until(text_calls.OF_SITE)
         assert len(desk.service.text_calls._running) == text_calls.OF_SITE
+
+
+@pytest.mark.parametrize("networks", ["203.0.113.7", "2001:db8:1:{}::9"])
+async def test_one_stranger_does_not_take_the_texts_of_others(tmp_path: Path, networks: str) -> None:
+    async with shop(tmp_path, timeout_ms=50) as (desk, service):
+        service.hold = asyncio.Event()
+        await asyncio.gather(*(text(desk, f"/{n}", networks.format(n)) for n in range(text_calls.OF_SITE)))
+        assert len(desk.service.text_calls._running) < text_calls.OF_SITE
+        before = len(desk.service.text_calls._running)
+        await text(desk, "/other", "198.51.100.1")
+        assert len(desk.service.text_calls._running) == before + 1
+
+
+async def test_facts_that_a_stranger_made_up_do_not_close_a_service(tmp_path: Path) -> None:
+    async with shop(tmp_path) as (desk, service):
+        service.status = b"422 Unprocessable"
+        for number in range(text_calls.FAILURES + 1):
+            assert await after_all_calls(desk, f"/{number}") == "Any question?"
+        service.status = b"200 OK"
+        assert await after_all_calls(desk, "/good") == "A mill for you?"
+
+
+async def test_texts_of_one_site_do_not_push_out_those_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(text_calls, "KEPT", 4)
+    async with shop(tmp_path) as (desk, _):
+        calls = desk.service.text_calls
+        calls._keep(("other", "r", "url", "body"), "kept", 1e12)
+        for number in range(10):
+            calls._keep(("shop", "r", "url", f"{number}"), "new", 1e12)
+        assert [len(texts) for texts in calls._texts.values()] == [1, 3]
 
 
 async def test_the_agent_reads_what_the_visitor_read(tmp_path: Path) -> None:

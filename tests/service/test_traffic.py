@@ -258,9 +258,21 @@ async def test_one_client_cannot_fill_the_sample_and_that_is_reported(make: Any)
         for _ in range(60):
             await shop.visit(("/", 0))
         rows = await shop.rows()
-    assert len(rows) <= 40 // OF_CLIENT
+    assert len(rows) <= 40 * OF_CLIENT
     (dropped,) = [line for line in logs if line["event"] == "traffic_dropped"]
     assert dropped["rows"] == 60 - len(rows)
+
+
+@pytest.mark.parametrize("address", ["192.0.2.7", "2001:db8:1:{}::9"])
+async def test_one_client_says_little_of_how_customers_behave(make: Any, address: str) -> None:
+    shop = await make(per_hour=40)
+    for number in range(72):
+        shop.service.limits._clock = lambda: shop.now
+        await shop.visit(("/", 0), ("/", 0), ("/", 0), address=address.format(number))
+        shop.now += 3600
+    # In three days, an hour after the other: as many a day as in one hour of all, and half of it at first;
+    # twice that of a block of networks.
+    assert len(await shop.rows()) <= 40 * (3 + OF_CLIENT) * (1 if "{" not in address else 2)
 
 
 async def test_the_command_line_tries_a_draft_and_suggests_rules(make: Any, tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ import pytest_asyncio
 from clew.stores.ledger.books import Ledger
 from clew.stores.ledger.exports import Wanted
 from clew.stores.ledger.exposures import ArmCounts, Exposure
+from clew.stores.ledger.forgetting import Person
+from clew.stores.ledger.traffic import Recorded
 from filled import Filled
 
 DAY = 86400.0
@@ -156,3 +158,17 @@ async def test_they_are_kept_for_their_time(shop: Filled) -> None:
     shop.now += 2 * DAY
     await shop.service.apply_retention()
     assert await counted(shop) == []
+
+
+async def test_nothing_that_comes_late_brings_a_forgotten_visitor_back(shop: Filled) -> None:
+    ledger, now = shop.service.ledger, shop.now
+    await ledger.forgetting.mark(Person("shop", ("v1",)), now)
+    await ledger.exposures.write([exposure("v1", now), exposure("v2", now)])
+    await ledger.traffic.write(
+        [Recorded("shop", visitor, "view", 1, now, 3, 1.0, "{}") for visitor in ("v1", "v2")]
+    )
+    assert [one.eligible for one in await counted(shop)] == [1]
+    assert [row.visitor for row in await ledger.traffic.read("shop", 0.0, 10)] == ["v2"]
+    # The same id at another site is somebody else.
+    await ledger.traffic.write([Recorded("other", "v1", "view", 1, now, 3, 1.0, "{}")])
+    assert len(await ledger.traffic.read("other", 0.0, 10)) == 1

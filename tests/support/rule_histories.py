@@ -51,6 +51,7 @@ class Person:
     rating: int | None = None
     work: int = 0
     cart: Decimal | None = None
+    client: str | None = None
     sales: list[Sale] = field(default_factory=list)
 
     def within(self, since: float | None) -> list[Sale]:
@@ -104,7 +105,7 @@ class History(Filled):
             cart = None if one.cart is None else f"{one.cart:f}"
             stood = Situation(one.seconds, one.visit, cart, None if cart is None else "EUR")
             key = ("shop", one.rule, self.edition(one.rule), one.visitor, one.arm)
-            rows.append(Exposure(*key, times, stood))
+            rows.append(Exposure(*key, times, stood, one.client))
         await self.service.ledger.exposures.write(rows)
         for one in every:
             if one.talk_at is not None:

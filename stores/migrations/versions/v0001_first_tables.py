@@ -241,6 +241,7 @@ def _exposures() -> None:
         sa.Column("visit", sa.Integer(), nullable=True),
         sa.Column("cart", text_of(40), nullable=True),
         sa.Column("cart_currency", text_of(3), nullable=True),
+        sa.Column("client", text_of(16), nullable=True),
         sa.Column("changed_at", sa.Float(), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("written", sa.BigInteger(), server_default="0", nullable=False),

@@ -237,6 +237,38 @@ async def test_a_program_without_cookies_does_not_take_the_invites_of_all_others
         assert (await shop.ask(browser))["action"] == "invite"
 
 
+async def test_of_each_visitor_a_pseudonym_of_its_network_is_noted(make: Any) -> None:
+    """By which no stranger with ever new cookies makes the verdicts. An inner address is that of a proxy."""
+    shop, noted = await make([{}]), {}
+    addresses = ("192.0.2.1", "192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2", "10.0.0.1", "127.0.0.1")
+    for address in addresses:
+        async with shop.browser(address) as browser:
+            await shop.ask(browser)
+            await shop.told(browser, "seen")
+    await shop.counts()
+    with closing(sqlite3.connect(shop.store)) as db:
+        noted = [client for (client,) in db.execute("SELECT client FROM exposures ORDER BY id")]
+    assert all(address not in str(noted) for address in addresses)
+    assert len({*noted} - {None}) == 3
+    assert noted.count(None) == 2
+
+
+async def test_a_block_of_ipv6_networks_gets_no_more_invites_than_two(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = await make([{}], invites={"holdout": 0, "throttle": 100})
+    load = AgentLoad(desk=1, places=3, talks=2)
+    monkeypatch.setattr(shop.service.agents, "of", lambda site, now: load)
+    monkeypatch.setattr(shop.service.limits, "_clock", lambda: 1000.0)
+    actions = []
+    for number in range(100):
+        async with shop.browser(f"2001:db8:1:{number:x}::1") as program:
+            actions.append((await shop.ask(program))["action"])
+    assert actions.count("invite") == 50
+    async with shop.browser() as browser:
+        assert (await shop.ask(browser))["action"] == "invite"
+
+
 async def test_a_ledger_that_does_not_take_them_loses_none_that_fit_and_says_so(
     make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
