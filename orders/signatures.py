@@ -156,7 +156,7 @@ def _check_jws(secrets: Iterable[str], given: str, body: bytes) -> None:
     try:
         fields = json.loads(_unpadded(header))
         signature = _unpadded(mac)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise SignatureError("the signature is no JWS") from None
     if not isinstance(fields, dict) or fields.get("alg") != "RS256":
         raise SignatureError("the signature is no JWS with RS256")

@@ -14,6 +14,8 @@ from .values import Known
 RULES = 10_000
 LINES = 50
 DEPTH = 5  # of tables in tables
+PROBLEMS = 200
+"""After so many, further lines are not looked at: it takes a while to find what was meant."""
 
 Place = tuple[str | int, ...]
 """The index of a rule, then where in it."""
@@ -91,7 +93,8 @@ class Compiler:
         """A line or a table of `when`; None if it is wrong."""
         if isinstance(condition, str):
             self._left -= 1
-            return self._line(at, condition) if self._left >= 0 else None
+            whole = self._left >= 0 and len(self.problems) < PROBLEMS
+            return self._line(at, condition) if whole else None
         hint = 'write for example { any = ["visit.pages > 3", "cart.items > 0"] }, or { not = "chat.open" }'
         if not isinstance(condition, Mapping) or len(condition) != 1:
             self._wrong(at, "must be a line, or a table with one of `all`, `any` and `not`", hint)

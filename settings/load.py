@@ -79,10 +79,11 @@ def read(path: Path, environ: Mapping[str, str]) -> Source:
     text = _text(path)
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsErrors([syntax_problem(path, text, str(error))]) from error
     except RecursionError as error:
         raise SettingsErrors([Problem(str(path), "", None, "is nested too deeply")]) from error
+    except ValueError as error:
+        # Also for a number of more digits than Python reads.
+        raise SettingsErrors([syntax_problem(path, text, str(error))]) from error
     unset: list[Wording] = []
     return Source(path, text, _filled(data, (), environ, unset), tuple(unset))
 

@@ -33,6 +33,10 @@ _FIRST: Final = ("name", "when", "wait", "wait_page", "on", "cancel_on")
 
 _WIDTH: Final = 100
 _BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
+_QUOTED: Final = r"""|"[^"\n]*+"|'[^'\n]*+'"""
+_DEEP: Final = re.compile(rf"(?:(?<![\w-])[\w-]++{_QUOTED})(?:[ \t]*+\.[ \t]*+(?:[\w-]++{_QUOTED})){{30}}")
+"""A key of so many parts."""
+
 _HEADER: Final = re.compile(r"[ \t]*\[\[")
 
 
@@ -54,12 +58,16 @@ class RuleText:
             raise _wrong("is not UTF-8", "save it with the encoding UTF-8") from None
         if size > LONGEST:
             raise _wrong(f"has {size:,} bytes, at most {LONGEST:,} are kept", "leave old rules out")
+        if (deep := _DEEP.search(text)) is not None:
+            # tomllib takes quadratic time for these.
+            line = text.count("\n", 0, deep.start()) + 1
+            raise SettingsErrors([Problem(NAME, "", line, "is nested too deeply", "rules need no such keys")])
         try:
             data = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise SettingsErrors([syntax_problem(Path(NAME), text, str(error))]) from None
         except RecursionError:
             raise _wrong("is nested too deeply") from None
+        except ValueError as error:
+            raise SettingsErrors([syntax_problem(Path(NAME), text, str(error))]) from None
         tables = data.get("rules", [])
         source = Source(Path(NAME), text, data)
         problems = [source.problem((key,), *_misplaced(key)) for key in data if key != "rules"]

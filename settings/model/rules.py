@@ -52,5 +52,5 @@ class Rule(ActionTerms, RulePolicy):
     wait_page: Wait | None = None
     on: list[Signal] = Field([], max_length=10)
     cancel_on: list[EventName] = Field([], max_length=10)
-    priority: int = 0
+    priority: int = Field(0, ge=-1_000_000, le=1_000_000)
     enabled: bool = True

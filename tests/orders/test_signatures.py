@@ -84,6 +84,13 @@ def test_a_jws_cannot_choose_another_algorithm() -> None:
             check_signature(signature, [jwks(KEY)], given_header, BODY, NOW)
 
 
+def test_a_jws_whose_header_nests_deep_is_refused() -> None:
+    signature = webhook_sources()["saleor"].signature
+    header = base64.urlsafe_b64encode(b"[" * 2900).decode().rstrip("=")
+    with pytest.raises(SignatureError, match="no JWS"):
+        check_signature(signature, [jwks(KEY)], {"saleor-signature": f"{header}..AAAA"}, BODY, NOW)
+
+
 @given(name=st.sampled_from(NAMES), text=st.text(max_size=300), at=st.text(max_size=20))
 def test_whatever_a_header_says_is_refused_with_a_reason(name: str, text: str, at: str) -> None:
     signature = webhook_sources()[name].signature

@@ -3,8 +3,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from clew.rules import ruleset
-from clew.rules.compiler import LINES, RULES, RuleErrors, RuleProblem
+from clew.rules import checker, ruleset
+from clew.rules.compiler import LINES, PROBLEMS, RULES, RuleErrors, RuleProblem
 from clew.rules.conditions import compile_line
 from clew.rules.evaluation import LOOKAHEAD, LOOKAHEAD_SECONDS, Plan
 from clew.rules.facts import FACTS, GROUPS, WEEKDAYS, advance
@@ -451,3 +451,14 @@ class TestErrors:
         assert caught.value.problems[0].rule == RULES
         with pytest.raises(RuleErrors, match="rule 1: a rule may have"):
             RuleSet([rule("r", *["true"] * (LINES + 1))])
+
+    def test_after_many_mistakes_no_further_lines_are_looked_at(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """For each it is looked what was meant: half a megabyte of them would take a minute."""
+        looked: list[object] = []
+        monkeypatch.setattr(checker, "get_close_matches", lambda *given, **more: looked.append(given) or [])
+        with pytest.raises(RuleErrors) as caught:
+            RuleSet([rule(f"r{n}", *(f"visit.page{n}_{m} > 3" for m in range(20))) for n in range(100)])
+        assert PROBLEMS <= len(caught.value.problems) < PROBLEMS + 40
+        assert len(looked) <= 2 * len(caught.value.problems)

@@ -162,6 +162,7 @@ UNREADABLE = [
     (TOP + SHOP + "inject =\u00a0true\n", 4, "the character U+00A0 (NO-BREAK SPACE) is not ASCII"),
     (TOP.encode() + b'[[sites]]\nname = "caf\xe9"\n', 3, "is not UTF-8"),
     ("a = " + "[" * 100_000, None, "is nested too deeply"),
+    ("a = " + "9" * 5000, None, "not valid TOML: exceeds the limit"),
     (b"#" * (17 << 20), None, "is larger than 16 MB"),
 ]
 

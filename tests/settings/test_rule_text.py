@@ -50,6 +50,12 @@ def test_what_is_no_rules_is_told_with_its_line() -> None:
     assert problems("a = '\udc80'") == [(None, "is not UTF-8")]
     assert "at most" in problems("#" * (rule_text.LONGEST + 1))[0][1]
     assert problems("a = " + "[" * 9000)[0][0] in (1, None)
+    assert "digits" in problems("[[rules]]\npriority = " + "9" * 5000)[0][1]
+    # tomllib takes minutes for half a megabyte of this.
+    for part in ("a", '"a b"', "'a'"):
+        deep = " . ".join([part] * 100_000)
+        for text in (f"[[rules]]\n{deep} = 1", f"\n[{deep}]", f"\nx = {{ {deep} = 1 }}"):
+            assert problems(text) == [(2, "is nested too deeply")]
     assert RuleText.read("").tables == []
     assert RuleText.read("\ufeff# nothing\r\n").text == "# nothing\n"
 
