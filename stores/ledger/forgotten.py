@@ -36,6 +36,7 @@ async def mark(tx: Connection, site: str, visitors: Iterable[str], emails: Itera
     """Note that these are forgotten, once nobody else is about to write of them."""
     digests = [digest(site, VISITOR, v) for v in visitors] + [digest(site, EMAIL, e) for e in emails]
     await _lock(tx, digests)
+    await tx.lock(*_late(digests))
     known = {row[0] for row in await tx.execute(select(_F.digest).where(_F.digest.in_(digests)))}
     new = [{"digest": one, "site": site, "at": now} for one in dict.fromkeys(digests) if one not in known]
     if new:
@@ -90,9 +91,15 @@ async def not_forgotten(tx: Connection, visitors: Collection[tuple[str, str]]) -
     """Those of these visitors, each with its site first, who are not forgotten. Nobody of them can be until
     the end of the transaction: what is written in the background may come after the wish."""
     known = {digest(site, VISITOR, visitor): (site, visitor) for site, visitor in visitors}
-    await _lock(tx, known, shared=True)
+    await tx.lock(*_late(known), shared=True)
     gone = await tx.execute(select(_F.digest).where(_F.digest.in_(sorted(known))))
     return frozenset(known.values()) - {known[row[0]] for row in gone}
+
+
+def _late(digests: Iterable[str]) -> list[str]:
+    """The locks of writers of many people at once: sixteen for all, since PostgreSQL has room for some
+    thousands of locks in all transactions together."""
+    return [f"forgotten late {part}" for part in sorted({one[0] for one in digests})]
 
 
 async def _lock(tx: Connection, digests: Iterable[str], *, shared: bool = False) -> None:
