@@ -36,7 +36,7 @@ PERIODS: Mapping[str, float] = {
     "typing": 60,
     "conversations": 600,
     "files": 86400,
-    "coupons": 3600,
+    "coupons": 86400,
     "forms": 600,
     "cobrowsing": 60,
     "text": 86400,

@@ -29,7 +29,7 @@ class Limits(Model):
     messages: Bound = Bound(client=120, site=1200, all=6000)
     typing: Bound = Bound(client=600, site=12000, all=30000)
     conversations: Bound = Bound(client=20, site=600, all=3000)
-    coupons: Bound = Bound(client=10, site=300, all=3000)
+    coupons: Bound = Bound(client=20, site=3000, all=30_000)
     forms: Bound = Bound(client=10, site=200, all=1000)
     text: Bound = Bound(client=400_000, site=10_000_000, all=50_000_000)
     files: Bound = Bound(client=60, site=2000, all=10_000)
