@@ -9,14 +9,14 @@ import msgspec
 
 from ..referral.networks_file import load as load_catalogue
 from ..rules.check import rule_problems
-from ..rules.compiler import RuleErrors
+from ..rules.compiler import PROBLEMS, RuleErrors
 from ..rules.ruleset import RuleSet
 from ..rules.site_facts import vocabulary_of
 from ..settings.check import department_problems
 from ..settings.draft import Draft, drafted
 from ..settings.load import Problem, SettingsErrors
 from ..settings.model import Rule, Site
-from ..settings.rule_text import SITE, RuleText
+from ..settings.rule_text import NAME, SITE, RuleText
 from ..settings.wording import Wording
 from ..stores.ledger.rule_revisions import NewRules, Stored
 from .rules_in_force import own_facts_of, service_of
@@ -52,7 +52,7 @@ def checked_rules(text: str, site: Site) -> CheckedRules:
     wordings = [*found.unread(), *wordings]
     problems = sorted({found.problem(one): None for one in wordings}, key=lambda one: one.line or 0)
     if any(one.severity == "error" for one in problems):
-        raise SettingsErrors(problems)
+        raise SettingsErrors(_first(problems))
     rules = [rule for _, rule in draft.rules]
     own = own_facts_of(site, RuleSet(rules, vocabulary=vocabulary_of(site)))
     new = NewRules(found.text, msgspec.json.encode(found.tables).decode(), own, len(rules))
@@ -68,6 +68,15 @@ def in_order(tables: Sequence[Any], site: Site) -> list[Any]:
         return [*tables]
     places = {rule.name: place for place, rule in enumerate(asked)}
     return sorted(tables, key=lambda table: places.get(table.get("name"), len(places)))
+
+
+def _first(problems: Sequence[Problem]) -> Sequence[Problem]:
+    """The first PROBLEMS errors: nobody reads a hundred thousand, and each takes its place on a page."""
+    errors = [one for one in problems if one.severity == "error"]
+    if len(errors) <= PROBLEMS:
+        return problems
+    more = f"there are {len(errors) - PROBLEMS:,} more problems"
+    return [*errors[:PROBLEMS], Problem(NAME, "", None, more, "mend these first")]
 
 
 def doubts(stored: Stored, site: Site) -> Sequence[str]:

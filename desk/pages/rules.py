@@ -4,6 +4,7 @@ Whoever saves says from which revision the rules were made. If somebody else has
 nothing is saved: the page shows what they changed and keeps what was typed, and can be saved once more.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -26,6 +27,9 @@ from .rule_requests import form_of, number_of, site_of
 
 TYPED: Final = "rule."
 """What stands before the names of a rule's fields."""
+
+SHOWN: Final = 200
+"""Rules on a page of the list."""
 
 Setting = Callable[[Site, str, float], Awaitable[tuple[Head, bool]]]
 _DONE: Final = {
@@ -72,16 +76,22 @@ async def listed(request: Request, context: AgentContext) -> Response:
 async def _list(request: Request, context: AgentContext, status: int = 200, problem: str = "") -> Response:
     at = context.at
     edition = await at.service.rule_editing.current(site_of(context))
-    tables = [one for one in tables_of(edition.text) if isinstance(one, Mapping)]
+    # A long text is read in a thread, here and below: it takes a second.
+    tables = [one for one in await asyncio.to_thread(tables_of, edition.text) if isinstance(one, Mapping)]
     places = {rule.name: n for n, rule in enumerate(at.service.sites[at.site.name].rules.order)}
     tables.sort(key=lambda one: places.get(str(one.get("name")), len(places)))
+    asked = request.query_params.get("from", "")
+    start = min(number_of(asked) if asked else 0, max(0, len(tables) - 1)) // SHOWN * SHOWN
     return await owner_page(
         request,
         context,
         "rules.html",
         status,
         edition=edition,
-        rules=[(one, [_line(line) for line in one.get("when", [])]) for one in tables],
+        rules=[(one, [_line(line) for line in one.get("when", [])]) for one in tables[start : start + SHOWN]],
+        start=start,
+        every=len(tables),
+        step=SHOWN,
         refused=at.service.rule_sets.refused(at.site.name),
         in_force=at.service.sites[at.site.name].revision,
         done=_DONE.get(request.query_params.get("done", ""), ""),
@@ -100,7 +110,7 @@ async def change(request: Request, context: AgentContext) -> Response:
     base, name = number_of(form.get("base", "")), form.get("rule", "")
     edition = await service.rule_editing.current(site_of(context))
     try:
-        text = RuleText.read(edition.text)
+        text = await asyncio.to_thread(RuleText.read, edition.text)
         place = next((n for n, one in enumerate(text.tables) if one.get("name") == name), None)
         if edition.number != base or place is None:
             raise Refused(409, "")
@@ -116,7 +126,7 @@ async def change(request: Request, context: AgentContext) -> Response:
                 table["priority"] = table.get("priority", 0) - 1
             case _:
                 raise Refused(422, "What to do is missing: on, off, higher or lower.")
-        new = text.with_rule(place, table)
+        new = await asyncio.to_thread(text.with_rule, place, table)
         return await saved(
             request,
             context,
@@ -145,7 +155,8 @@ async def edit(request: Request, context: AgentContext) -> Response:
     edition = await context.at.service.rule_editing.current(site_of(context))
     table: Mapping[str, Any] = {"action": "invite"}
     if name or copied:
-        found = [one for one in tables_of(edition.text) if one.get("name") == (name or copied)]
+        tables = await asyncio.to_thread(tables_of, edition.text)
+        found = [one for one in tables if one.get("name") == (name or copied)]
         if not found:
             raise Refused(404, "There is no rule of this name any more.")
         table = found[0] if name else {**found[0], "name": f"{copied}-copy"[:64]}
@@ -193,13 +204,13 @@ async def save(request: Request, context: AgentContext) -> Response:
     edition = await editing.current(site_of(context))
     place: int | None = None
     try:
-        text = RuleText.read(edition.text)
+        text = await asyncio.to_thread(RuleText.read, edition.text)
         place = next((n for n, one in enumerate(text.tables) if name and one.get("name") == name), None)
         if form.get("do") == "remove":
-            new = text.text if place is None else text.without_rule(place)
+            new = text.text if place is None else await asyncio.to_thread(text.without_rule, place)
         else:
             before = {} if place is None else text.tables[place]
-            new = text.with_rule(place, table_from(typed, before))
+            new = await asyncio.to_thread(text.with_rule, place, table_from(typed, before))
         if form.get("do") == "preview":
             nothing_done(request)
             return await shown(request, context, new, base, note)
@@ -211,7 +222,7 @@ async def save(request: Request, context: AgentContext) -> Response:
         fields = typed_fields(typed, [(error.key, str(error))])
         return await _editor(request, context, fields, name, base, 422, note=note)
     except SettingsErrors as error:
-        count = len(tables_of(edition.text))
+        count = len(await asyncio.to_thread(tables_of, edition.text))
         own, rest = problems_of(error.problems, count if place is None else place)
         fields = typed_fields(typed, own)
         return await _editor(request, context, fields, name, base, 422, problems=rest, note=note)

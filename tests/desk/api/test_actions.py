@@ -297,14 +297,23 @@ async def test_a_stranger_does_not_drain_a_pool(make: Any) -> None:
     """Programs that load pages get no code; those that also ask for one get as many as the limits allow."""
     shop = await make([{"offer": "summer"}], offers=COUPONS)
     await fill_pool(shop, *(f"C{n}" for n in range(30)))
-    statuses = []
-    for _ in range(15):
-        async with shop.browser() as browser:
-            await shop.ask(browser)
-            await shop.ask(browser)
-            statuses.append((await code_for(browser)).status_code)
-    assert statuses == [200] * 10 + [429] * 5
-    assert await free(shop) == 20
+    now = [1000.0]
+    shop.service.limits._clock = lambda: now[0]
+
+    async def asks(times: int) -> list[int]:
+        statuses = []
+        for _ in range(times):
+            async with shop.browser() as browser:
+                await shop.ask(browser)
+                await shop.ask(browser)
+                statuses.append((await code_for(browser)).status_code)
+        return statuses
+
+    assert await asks(23) == [200] * 20 + [429] * 3
+    # An hour and a half later there is one more of the day's.
+    now[0] += 5400
+    assert await asks(3) == [200, 429, 429]
+    assert await free(shop) == 9
 
 
 @pytest.mark.parametrize("out", ["nothing", "invite"])

@@ -1,6 +1,9 @@
 """The pages of the rules: leads change them, nobody loses what was typed, and the trail has it all."""
 
 import html
+import re
+import threading
+import tomllib
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -204,6 +207,46 @@ async def test_of_two_who_edit_at_once_the_second_is_told_and_loses_nothing(
     assert (found[0]["when"], found[1]["priority"]) == (["visit.pages > 5"], 7)
     answer = await post(lead, "/text", 1, text="# mine\n", do="save")
     assert (answer.status_code, "# mine" in answer.text, hidden(answer.text, "base")) == (409, True, "3")
+
+
+async def test_many_rules_come_in_pages_and_are_read_beside_the_loop(
+    desk: DeskServer, lead: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The longest text takes a second to read, in which all sites of a process would wait."""
+    rules = "".join(f'[[rules]]\nname = "r{n:03}"\naction = "hide"\n' for n in range(450))
+    assert (await post(lead, "/text", 0, text=rules)).status_code == 303
+    whole, threads = tomllib.loads, set[object]()
+
+    def watched(text: str) -> Any:
+        threads.add(threading.current_thread())
+        return whole(text)
+
+    monkeypatch.setattr(tomllib, "loads", watched)
+    seen: list[str] = []
+    for start in (0, 200, 400):
+        page = (await lead.get("desk/rules", params={"from": start})).text
+        seen += re.findall(r'<li class="need" id="rule-(r\d+)"', page)
+        assert f"{start + 1} to {min(start + 200, 450)} of 450" in page
+        assert ("Further rules" in page) == (start < 400)
+    assert seen == [f"r{n:03}" for n in range(450)]
+    assert (await lead.get("desk/rules", params={"from": "999999"})).text.count('id="rule-r') == 50
+    assert (await lead.get("desk/rules/edit", params={"name": "r449"})).status_code == 200
+    changed = typed({"name": "r449", "action": "show"})
+    for path, fields in (("", {"rule": "r001", "do": "off"}), ("/edit", {"name": "r449", **changed})):
+        base = desk.service.sites["shop"].revision
+        assert (await post(lead, path, base, **fields)).status_code == 303
+    assert threads
+    assert threading.main_thread() not in threads
+
+
+async def test_of_very_many_mistakes_the_first_ones_are_shown(
+    desk: DeskServer, lead: httpx2.AsyncClient
+) -> None:
+    rules = '[[rules]]\nname = "a"\naction = "hide"\n' + "".join(f"k{n} = 1\n" for n in range(1000))
+    page = await post(lead, "/text", 0, text=rules)
+    assert page.status_code == 422
+    assert "there are 800 more problems" in page.text
+    assert page.text.count("unknown key") == 200
 
 
 async def test_history_shows_what_changed_and_leads_back(desk: DeskServer, lead: httpx2.AsyncClient) -> None:
