@@ -10,14 +10,24 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 from pydantic_core import PydanticUndefined
 
 from ...settings.load import Problem
-from ...settings.model import Rule
+from ...settings.model import Rule, Site
 from ...settings.rule_text import inline_text, value_text
 
 Kind = Literal["text", "choice", "lines", "value"]
 """How a value is typed: as it is; one of some; one a line; in TOML."""
 
-FIRST: Final = ("name", "enabled", "action", "priority", "when", "text")
-"""Keys that nearly every rule has; the others are below them."""
+FIRST: Final = ("name", "enabled", "action", "when", "wait", "wait_page", "on", "text", "priority")
+"""Keys that nearly every rule has; the others are below them, by subject."""
+
+SUBJECTS: Final[Mapping[str, Sequence[str]]] = {
+    "Texts": ("variants", "text_plain", "keywords", "text_from", "persona", "question"),
+    "Offers, calls and departments": ("offer", "offer_out", "number", "closed", "department"),
+    "When and how often": (
+        *("cancel_on", "starts", "ends", "hours", "share", "pages", "per_visitor", "days"),
+        *("forced", "default"),
+    ),
+    "Experiment and verdict": ("no_invite", "adaptive", "goal", "target", "stage"),
+}
 
 LABELS: Final[Mapping[str, str]] = {
     "when": "When: all of these lines are true",
@@ -26,13 +36,23 @@ LABELS: Final[Mapping[str, str]] = {
     "wait_page": "Wait on the page",
     "on": "On signals of the browser",
     "cancel_on": "Withdraw after events",
-    "per_visitor": "Invites for each visitor",
-    "pages": "Pages between two invites",
+    "per_visitor": "Most invites of this rule for one visitor, within the days below",
+    "days": "Days for that",
+    "pages": "Pages of a visit that show its invite",
     "share": "Share of visitors, in %",
     "no_invite": "Share without the invite, in %",
     "question": "Ask a question in the invite",
-    "forced": "Whatever the limits say",
-    "default": "Only where no other rule acts",
+    "forced": "Forced: first of its priority, also while agents have no time",
+    "default": "Default rule: last of all, only while agents have time",
+    "text_plain": "Text without placeholders",
+    "text_from": "Text of a service",
+    "variants": "Texts to compare, in place of the text",
+    "keywords": "Search words that texts may say",
+    "offer_out": "When no code is left",
+    "number": "Phone number",
+    "closed": "Number outside of the office hours",
+    "adaptive": "More visitors for the text that does better",
+    "stage": "Stage of the sale",
 }
 HINTS: Final[Mapping[str, str]] = {
     "name": "Letters, digits, _ . -",
@@ -43,11 +63,13 @@ HINTS: Final[Mapping[str, str]] = {
     "wait_page": "For example 90s, 5m or 1h",
     "on": "One a line: exit, back, rage, scroll 60%, idle 30s, visible .price, event add_to_cart",
     "cancel_on": "One a line, for example add_to_cart",
-    "starts": "For example 2026-12-24 or 2026-12-24T18:00:00",
     "ends": "For example 2026-12-24 or 2026-12-24T18:00:00",
     "hours": '{ mon = ["09:00-17:30"], tue = ["09:00-17:30"] }',
+    "target": "0.2 is one order in five conversations",
+    "starts": "For example 2026-12-24 or 2026-12-24T18:00:00",
     "variants": '[{ name = "short", text = "…" }, { name = "long", text = "…" }]',
 }
+NOTHING: Final[Mapping[str, Sequence[str]]] = {}
 LENGTH: Final = 20_000
 """Characters of a field."""
 
@@ -70,7 +92,7 @@ class Field:
     @property
     def rows(self) -> int:
         """Lines of the field."""
-        return min(20, max(3, self.value.count("\n") + 2)) if self.kind == "lines" else 2
+        return min(20, max(3 if self.kind == "lines" else 2, self.value.count("\n") + 2))
 
 
 class FieldError(ValueError):
@@ -81,16 +103,40 @@ class FieldError(ValueError):
         self.key = key
 
 
-def fields_of(table: Mapping[str, Any]) -> list[Field]:
+Known = Mapping[str, Sequence[str]]
+"""By key the values that a site has to choose from."""
+
+
+def known_of(site: Site) -> Known:
+    """What rules of a site can name."""
+    found = {
+        "persona": [*site.personas],
+        "offer": [one.name for one in site.offers.coupons],
+        "department": site.chat.departments,
+    }
+    return {key: names for key, names in found.items() if names}
+
+
+def fields_of(table: Mapping[str, Any], known: Known = NOTHING) -> list[Field]:
     """The fields of a rule."""
-    return [_field(key, _shown(_kind(key)[0], table.get(key))) for key in Rule.model_fields]
+    return [_field(key, _shown(_kind(key)[0], table.get(key)), known) for key in Rule.model_fields]
 
 
-def typed_fields(typed: Mapping[str, str], problems: Sequence[tuple[str, str]] = ()) -> list[Field]:
+def subjects_of(fields: Sequence[Field]) -> list[tuple[str, list[Field]]]:
+    """The fields that are not among the first, by subject."""
+    by_key = {one.key: one for one in fields}
+    found = [(name, [by_key.pop(key) for key in keys]) for name, keys in SUBJECTS.items()]
+    rest = [one for key, one in by_key.items() if key not in FIRST]
+    return [*found, ("Other", rest)] if rest else found
+
+
+def typed_fields(
+    typed: Mapping[str, str], problems: Sequence[tuple[str, str]] = (), known: Known = NOTHING
+) -> list[Field]:
     """The fields as they were typed, with what is wrong: the keys and the messages."""
     return [
         replace(
-            _field(key, typed.get(key, "")),
+            _field(key, typed.get(key, ""), known),
             problems=[message for wrong, message in problems if wrong == key],
         )
         for key in Rule.model_fields
@@ -134,10 +180,33 @@ def _line_of(at: str) -> str:
     return f"line {int(place) + 1}: " if place.isdecimal() else f"{at.strip()}: " if at else ""
 
 
+def in_short(table: Mapping[str, Any], language: str) -> list[str]:
+    """What a rule waits for and says, a line each, for the list of rules."""
+    waits = {"wait": "in the visit", "wait_page": "on the page"}
+    found = [f"after {table[key]} {where}" for key, where in waits.items() if key in table]
+    for key, before in (("on", "on"), ("cancel_on", "not after")):
+        if isinstance(given := table.get(key), list) and given:
+            found.append(f"{before} {' or '.join(map(str, given))}")
+    texts = [table.get("text"), *_texts_of(table.get("variants"))]
+    said = [
+        text.get(language) or next(iter(text.values()), "") if isinstance(text, Mapping) else text
+        for text in texts
+    ]
+    return [*found, *(f"“{text}”" for text in said if isinstance(text, str) and text)]
+
+
+def _texts_of(variants: object) -> list[Any]:
+    return (
+        [one.get("text") for one in variants if isinstance(one, Mapping)]
+        if isinstance(variants, list)
+        else []
+    )
+
+
 # -- kinds
 
 
-def _field(key: str, value: str) -> Field:
+def _field(key: str, value: str, known: Known) -> Field:
     info = Rule.model_fields[key]
     kind, annotation = _kind(key)
     default = info.get_default(call_default_factory=True)
@@ -147,6 +216,8 @@ def _field(key: str, value: str) -> Field:
     choices: Sequence[str] = ()
     if kind == "choice":
         choices = [_shown("text", one) for one in _choices(annotation)]
+    elif key in known:
+        kind, choices = "choice", known[key]
     label = LABELS.get(key, key.replace("_", " ").capitalize())
     return Field(
         key, kind, label, HINTS.get(key) or info.description or "", value, choices, usual, info.is_required()

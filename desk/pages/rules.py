@@ -21,7 +21,18 @@ from ...stores.ledger.rule_revisions import NOTE_LENGTH, Head, StaleError
 from ..guard import Refused
 from .auth import AgentContext, noted, nothing_done, see_other, signed_in
 from .owner import ROWS, owner_page
-from .rule_form import FIRST, Field, FieldError, fields_of, problems_of, table_from, typed_fields
+from .rule_form import (
+    FIRST,
+    Field,
+    FieldError,
+    fields_of,
+    in_short,
+    known_of,
+    problems_of,
+    subjects_of,
+    table_from,
+    typed_fields,
+)
 from .rule_preview import shown
 from .rule_requests import form_of, number_of, site_of
 
@@ -88,7 +99,10 @@ async def _list(request: Request, context: AgentContext, status: int = 200, prob
         "rules.html",
         status,
         edition=edition,
-        rules=[(one, [_line(line) for line in one.get("when", [])]) for one in tables[start : start + SHOWN]],
+        rules=[
+            (one, [_line(line) for line in one.get("when", [])], in_short(one, at.site.settings.language))
+            for one in tables[start : start + SHOWN]
+        ],
         start=start,
         every=len(tables),
         step=SHOWN,
@@ -160,7 +174,7 @@ async def edit(request: Request, context: AgentContext) -> Response:
         if not found:
             raise Refused(404, "There is no rule of this name any more.")
         table = found[0] if name else {**found[0], "name": f"{copied}-copy"[:64]}
-    return await _editor(request, context, fields_of(table), name, edition.number)
+    return await _editor(request, context, fields_of(table, known_of(site_of(context))), name, edition.number)
 
 
 async def _editor(
@@ -182,7 +196,7 @@ async def _editor(
         "rule.html",
         status,
         first=[one for key in FIRST for one in fields if one.key == key],
-        rest=[one for one in fields if one.key not in FIRST],
+        subjects=subjects_of(fields),
         name=name,
         revision=base,
         problems=problems,
@@ -219,17 +233,19 @@ async def save(request: Request, context: AgentContext) -> Response:
             request, context, lambda site, by, now: editing.set(site, new, by, note, now, base)
         )
     except FieldError as error:
-        fields = typed_fields(typed, [(error.key, str(error))])
+        fields = typed_fields(typed, [(error.key, str(error))], known_of(site_of(context)))
         return await _editor(request, context, fields, name, base, 422, note=note)
     except SettingsErrors as error:
         count = len(await asyncio.to_thread(tables_of, edition.text))
         own, rest = problems_of(error.problems, count if place is None else place)
-        fields = typed_fields(typed, own)
+        fields = typed_fields(typed, own, known_of(site_of(context)))
         return await _editor(request, context, fields, name, base, 422, problems=rest, note=note)
     except StaleError:
         newest, changes = await meanwhile(context, base)
         return await _editor(
-            *(request, context, typed_fields(typed), name, newest.number, 409),
+            *(request, context, typed_fields(typed, (), known_of(site_of(context))), name),
+            newest.number,
+            409,
             changes=changes,
             newest=newest,
             note=note,

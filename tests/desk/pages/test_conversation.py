@@ -94,11 +94,12 @@ async def test_a_conversation_shows_its_messages_and_the_whole_trail(desk: DeskS
     await visit(desk, viewed(desk, "/sale", "Sale", ago=90), viewed(desk, "/search?q=red+hat", "Found"))
     await visit(desk, CartSeen({"value": "59.90", "currency": "EUR", "items": "2"}))
     await visit(desk, Invited("after-wait", "accepted"))
-    talk = await desk.says("is it blue?", rule="after-wait")
+    talk = await desk.says("is it blue?", rule="after-wait", invite="Questions about <b>hats</b>?")
     page = (await (await desk.agent()).get(f"desk/conversations/{talk}")).text
     read = text_of(page)
     for told in (
         "is it blue?",
+        "Invite of the rule after-wait Questions about &lt;b&gt;hats&lt;/b&gt;?",
         "German",
         "59.90 EUR",
         "anna",

@@ -11,10 +11,19 @@ from typing import Any
 import httpx2
 import pytest
 import pytest_asyncio
-from clew.desk.pages.rule_form import FieldError, fields_of, table_from
+from clew.desk.pages.rule_form import (
+    FIRST,
+    SUBJECTS,
+    FieldError,
+    fields_of,
+    in_short,
+    known_of,
+    subjects_of,
+    table_from,
+)
 from clew.desk.pages.rules import TYPED
 from clew.referral.visitor import Page, Viewed
-from clew.settings.model import Rule
+from clew.settings.model import Rule, Site
 from clew.settings.rule_text import RuleText
 from desks import VISITOR, DeskServer, desk_server, hidden
 
@@ -344,3 +353,38 @@ def test_every_key_of_a_rule_has_a_field_and_survives_an_edit() -> None:
     assert Rule.model_validate(anew) == Rule.model_validate(table)
     with pytest.raises(FieldError, match="more than one value"):
         table_from({**sent, "hours": '{}\naction = "hide"'}, {})
+
+
+def test_each_key_of_a_rule_has_its_place_in_the_form() -> None:
+    placed = [*FIRST, *(key for keys in SUBJECTS.values() for key in keys)]
+    assert sorted(placed) == sorted(Rule.model_fields)
+    shown = [one.key for _, fields in subjects_of(fields_of({})) for one in fields]
+    assert sorted([*FIRST, *shown]) == sorted(placed)
+
+
+def test_what_a_site_has_can_be_chosen() -> None:
+    site = Site.model_validate(
+        {
+            "name": "shop",
+            "personas": {"anna": {"name": "Anna"}},
+            "offers": {"coupons": [{"name": "welcome"}]},
+        }
+    )
+    fields = {one.key: one for one in fields_of({"offer": "welcome"}, known_of(site))}
+    assert (fields["offer"].kind, fields["offer"].choices) == ("choice", ["welcome"])
+    assert fields["persona"].choices == ["anna"]
+    assert fields["department"].kind == "text"
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ({"wait": "90s", "on": ["exit", "idle 30s"]}, ["after 90s in the visit", "on exit or idle 30s"]),
+        ({"cancel_on": ["add_to_cart"], "text": "Hi"}, ["not after add_to_cart", "“Hi”"]),
+        ({"text": {"de": "Hallo", "en": "Hello"}}, ["“Hello”"]),
+        ({"variants": [{"name": "a", "text": "A"}, {"name": "b", "text": {"de": "B"}}]}, ["“A”", "“B”"]),
+        ({"text": 3, "on": "exit", "variants": "x"}, []),
+    ],
+)
+def test_a_rule_is_told_in_short(table: dict[str, object], told: list[str]) -> None:
+    assert in_short(table, "en") == told
