@@ -4,7 +4,6 @@ from .check import Told
 from .ledger.addresses import LedgerAddressError
 from .ledger.engines import database_at
 from .ledger.errors import LedgerBusyError, LedgerError
-from .ledger.postgresql import PostgresDatabase
 from .visits import VisitsError, VisitsRefusedError
 from .visits_address import StoreAddressError
 from .visits_engines import visits_at
@@ -21,8 +20,11 @@ async def ledger_failure(address: str) -> Told | None:
         ledger = database_at(address)
     except LedgerAddressError:
         return None  # told by those checks, too
-    if not isinstance(ledger, PostgresDatabase):
+    if ledger.dialect == "sqlite":
         return None
+    from .ledger.postgresql import PostgresDatabase
+
+    assert isinstance(ledger, PostgresDatabase)
     try:
         await ledger.look()
     except LedgerBusyError as error:

@@ -1,12 +1,11 @@
 """The migrations at the start, and what is said about a file that is no ledger of this clew."""
 
+import re
 import sqlite3
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Select, inspect, select
 from sqlalchemy import column as column_of
 from sqlalchemy import table as table_of
@@ -16,6 +15,7 @@ from ..visits import TABLES as VISITS_TABLES
 from .errors import LedgerError, LedgerFormatError
 from .schema import VERSION, metadata
 
+_MIGRATIONS: Final = Path(__file__).parents[1] / "migrations"
 # What SQLite says of a file that holds something else, or is damaged.
 _NO_DATABASE = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
 _RESTORE = {
@@ -36,34 +36,28 @@ _WAYS = {
 def upgrade(connection: Connection) -> tuple[str | None, str]:
     """Build or upgrade the tables; their version before, None where there were none, and after. Raises
     LedgerFormatError if they are not ours, or of a later version."""
-    config = _config()
-    config.attributes["connection"] = connection
-    scripts = ScriptDirectory.from_config(config)
-    before = _version(connection, scripts)
-    command.upgrade(config, "head")
-    return before, str(scripts.get_current_head())
+    before, newest = version(connection), max(known_versions())
+    if before != newest:
+        # Imported where there is something to do: most starts find the tables as they are to be.
+        from alembic import command
+        from alembic.config import Config
+
+        config = Config()
+        config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+    return before, newest
+
+
+@cache
+def known_versions() -> frozenset[str]:
+    """The versions of a ledger that this clew can upgrade from, and its own; each follows the one before."""
+    files = (_MIGRATIONS / "versions").glob("v*.py")
+    return frozenset(found[1] for file in files if (found := re.match(r"v(\d{4})_", file.name)))
 
 
 def version(connection: Connection) -> str | None:
     """The version of the tables, None where there are none. Raises as `upgrade` does."""
-    return _version(connection, ScriptDirectory.from_config(_config()))
-
-
-def known_versions() -> frozenset[str]:
-    """The versions of a ledger that this clew can upgrade from."""
-    scripts = ScriptDirectory.from_config(_config())
-    return frozenset(script.revision for script in scripts.walk_revisions())
-
-
-def _config() -> Config:
-    config = Config()
-    folder = Path(__file__).parents[1] / "migrations"
-    config.set_main_option("script_location", str(folder).replace("%", "%%"))
-    return config
-
-
-def _version(connection: Connection, scripts: ScriptDirectory) -> str | None:
-    """The version of the tables, None where there are none."""
     tables = set(inspect(connection).get_table_names())
     if VERSION not in tables:
         # The visits may be in the same place, and be there first. A database of PostgreSQL may be shared with
@@ -77,7 +71,7 @@ def _version(connection: Connection, scripts: ScriptDirectory) -> str | None:
                 "Name another one as `ledger`"
             )
         return None
-    known = {script.revision for script in scripts.walk_revisions()}
+    known = known_versions()
     restore = _RESTORE[connection.dialect.name]
     try:
         query: Select[Any] = select(column_of("version_num")).select_from(table_of(VERSION))
@@ -89,7 +83,7 @@ def _version(connection: Connection, scripts: ScriptDirectory) -> str | None:
     if len(found) != 1 or found[0] not in known:
         said = ", ".join(repr(version[:40]) for version in found[:3]) or "none"
         raise LedgerFormatError(
-            f"its version is {said}, and this clew knows {scripts.get_current_head()!r} and earlier: a later "
+            f"its version is {said}, and this clew knows {max(known)!r} and earlier: a later "
             f"clew wrote it, or another program. Upgrade clew (`pip install --upgrade clew`). {restore}"
         )
     return found[0]

@@ -5,9 +5,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from clew.stores import migrations
 from clew.stores.ledger import sqlite
 from clew.stores.ledger.engines import database_at
-from clew.stores.ledger.upgrade import upgrade
+from clew.stores.ledger.upgrade import known_versions, upgrade
 from quick_tables import QuickTables
 
 
@@ -29,3 +32,11 @@ async def test_new_tables_are_those_of_the_migration(tmp_path: Path, monkeypatch
         assert await opened(tmp_path / name) == (versions, migrated)
     # One that has tables is the migration's.
     assert await opened(tmp_path / "second.db") == ((versions[1], versions[1]), migrated)
+
+
+def test_the_known_versions_are_those_of_the_migrations() -> None:
+    config = Config()
+    config.set_main_option("script_location", migrations.__path__[0])
+    scripts = ScriptDirectory.from_config(config)
+    assert known_versions() == {script.revision for script in scripts.walk_revisions()}
+    assert max(known_versions()) == scripts.get_current_head()
