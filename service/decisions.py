@@ -413,6 +413,7 @@ class Decisions:
         except Exception as error:
             self._visitors.failed(site.name, "consent", error)
         self._traffic.forget(site.name, known.visitor)
+        self._inviting.forget(site, known.visitor)
         self._later(self._forgetter.withdraw(site.name, known.visitor, talks=talks))
         self._events.emit("consent_withdrawn", site=site.name, why=ask.consent.why)
         secure, host = ask.origin.scheme == "https", ask.origin.host

@@ -38,6 +38,11 @@ class ExposureWriter:
         `client` is the pseudonym of its network."""
         self._keep(Exposure(site, rule, edition, visitor, arm, times, situation, client))
 
+    def forget(self, site: str, visitor: str) -> None:
+        """Drop what waits of a visitor who does not want to be recognised any more."""
+        for key in [key for key in self._waiting if (key[0], key[3]) == (site, visitor)]:
+            del self._waiting[key]
+
     def _keep(self, row: Exposure) -> None:
         key = (row.site, row.rule, row.edition, row.visitor)
         known = self._waiting.get(key)

@@ -180,6 +180,10 @@ class Inviting:
             return
         self.note(site, visitor, asked, rule, now, client)
 
+    def forget(self, site: SiteRuntime, visitor: str) -> None:
+        """Write down nothing that waits of a visitor who refuses now."""
+        self._exposures.forget(site.name, visitor)
+
     async def told(self, site: SiteRuntime, known: Known, rule: str, what: str, client: str | None) -> None:
         """An invite was seen, dismissed or accepted. Raises the errors of `Visitors.update`."""
         experiment = site.invites.experiment(rule)

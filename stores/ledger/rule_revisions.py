@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import BigInteger, Integer, bindparam, delete, func, insert, select
 
+from ...referral.masking import without_acting
 from .connection import Connection, executing
 from .database import Database
 from .errors import LedgerConflictError
@@ -124,10 +125,8 @@ class RuleRevisions:
                 if await tx.scalar(is_same) is not None:
                     return newest, False
             size = len((new.text or "").encode("utf-8", "replace"))
-            head = Head(
-                *(site, number + 1, now, by[:BY_LENGTH], note[:NOTE_LENGTH]),
-                *(new.text is None, new.count, size),
-            )
+            by_line, note_line = without_acting(by)[:BY_LENGTH], without_acting(note)[:NOTE_LENGTH]
+            head = Head(site, number + 1, now, by_line, note_line, new.text is None, new.count, size)
             values = {name: getattr(head, name) for name in ("site", "number", "at", "by", "note")}
             await tx.execute(
                 insert(rule_revisions).values(

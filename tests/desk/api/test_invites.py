@@ -253,6 +253,16 @@ async def test_of_each_visitor_a_pseudonym_of_its_network_is_noted(make: Any) ->
     assert noted.count(None) == 2
 
 
+async def test_who_withdraws_its_consent_is_in_no_experiment_that_waits(make: Any) -> None:
+    shop = await make([{}], consent={"mode": "ask"})
+    async with shop.browser() as browser:
+        await shop.ask(browser, consent={"choice": "granted"})
+        await shop.ask(browser, consent={"choice": "granted"})
+        assert len(shop.service.exposures._waiting) == 1
+        await shop.ask(browser, consent={"choice": "denied"})
+        assert await shop.counts() == []
+
+
 async def test_a_block_of_ipv6_networks_gets_no_more_invites_than_two(
     make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,7 +28,7 @@ async def test_a_program_reads_and_sets_rules(desk: DeskServer) -> None:
     client = desk.client()
     found = (await client.get("rules", headers=bearer(READER))).json()
     assert (found["revision"], found["settings"], "after-wait" in found["text"]) == (0, True, True)
-    body = {"text": NEW, "base": 0, "note": "why", "by": "ann"}
+    body = {"text": NEW, "base": 0, "note": "why\0\u202e", "by": "ann\u2066\n"}
     assert (await client.post("rules", json=body, headers=bearer(READER))).status_code == 403
     assert (await client.post("rules", json=body)).status_code == 401
     assert (await client.get("rules", headers=bearer(WRITER))).status_code == 403
