@@ -7,7 +7,7 @@ from ..chat.load import Bounds, Gate, is_busy
 from ..settings.model import Site
 from ..stores.ledger.agents import ONLINE_SECONDS, Present
 from ..stores.ledger.books import Ledger
-from ..stores.ledger.load import NOTHING, Active
+from ..stores.ledger.load import NOTHING, Active, Crowded
 from .clock import Clock
 from .facts import AgentLoad
 
@@ -47,6 +47,7 @@ class AgentLoads:
         self.on_change: list[Callable[[str, bool], None]] = []
         self._active: Mapping[str, Active] = {}
         self._of_agent: Mapping[str, int] = {}
+        self._crowds: Mapping[str, Sequence[Crowded]] = {}
         self._elsewhere: Mapping[str, int] = {}
         self._running: Mapping[str, int] = {}
         self._finished: frozenset[tuple[str, str]] = frozenset()
@@ -62,6 +63,8 @@ class AgentLoads:
         present = await books.agents.present(now)
         elsewhere, running = await books.provider_talks.present(now), await books.provider_talks.running(now)
         active = await self._read_active(now)
+        # Most of the time nobody waits, and there is nothing to ask for.
+        crowds = await books.load.crowds() if any(one.queue > 1 for one in active.values()) else {}
         leaving = [one.name for one in present if one.presence == "leaving"]
         finished = await books.load.held_by(leaving)
         seen: dict[str | None, list[Present]] = {}
@@ -74,6 +77,7 @@ class AgentLoads:
                     of_agent[name] = of_agent.get(name, 0) + count
         self._gates, self._elsewhere, self._running = gates, elsewhere, running
         self._active, self._of_agent, self._finished, self._seen = active, of_agent, finished, seen
+        self._crowds = crowds
         self._loads.clear()
 
     async def _read_active(self, now: float) -> Mapping[str, Active]:
@@ -110,6 +114,8 @@ class AgentLoads:
         # themselves. What nobody has, or somebody who is not there, is for those who take conversations.
         talks = sum(self._of_agent.get(one.name, 0) for one in takes)
         talks += sum(count for name, count in active.by_agent.items() if name not in names)
+        if settings is not None:
+            talks -= self._too_many(site, settings.chat.per_network)
         places = sum(one.capacity or per_agent for one in takes) + (elsewhere or 0) * per_agent
         gate = self._gates.get(site, _FIRST)
         return AgentLoad(
@@ -123,6 +129,11 @@ class AgentLoads:
             gate=gate,
             departments=tuple(sorted({name for one in takes for name in one.departments})),
         )
+
+    def _too_many(self, site: str, most: int) -> int:
+        """How many of those that nobody has do not count, because their client network has others: else one
+        stranger keeps the gate closed with twenty conversations, until somebody has answered all of them."""
+        return sum(min(one.queue, max(0, one.waiting - most)) for one in self._crowds.get(site, ()))
 
     def is_here(self, site: str, now: float, *, agent: str | None = None, visitor: str | None = None) -> bool:
         """Whether a visitor of a site is answered now: by those who take conversations, or by the agent that

@@ -68,7 +68,8 @@ class DeskWork:
     def terms(self, site: Site) -> Terms:
         """How a site assigns."""
         chat = site.chat
-        return Terms(chat.assignment, chat.per_agent, float(chat.widen_seconds), chat.idle_minutes * 60.0)
+        idle = chat.idle_minutes * 60.0
+        return Terms(chat.assignment, chat.per_agent, float(chat.widen_seconds), idle, chat.per_network)
 
     def soon(self, site: str) -> None:
         """Assign what waits at a site: something there has changed."""

@@ -115,6 +115,7 @@ class Chat(Model):
     message_length: int = Field(4000, ge=100, le=20000)
     messages_per_minute: int = Field(20, ge=1, le=600)
     per_agent: int = Field(3, ge=1, le=50)
+    per_network: int = Field(2, ge=1, le=1000)
     undo_seconds: int = Field(60, ge=0, le=3600)
     assignment: Literal["free", "round_robin", "language"] = "free"
     departments: list[Annotated[str, Field(pattern=DEPARTMENT)]] = Field([], max_length=50)

@@ -8,9 +8,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, bindparam, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, bindparam, case, exists, func, or_, select, update
 
-from ...chat.assignment import Person, Waiting, Way, assignments
+from ...chat.assignment import Crowd, Person, Waiting, Way, assignments
 from ...chat.model import Conversation
 from .agents import present_now
 from .connection import Connection, executing
@@ -39,17 +39,21 @@ _HOLDERS = Prepared(
     .outerjoin(desk_agents, desk_agents.c.agent == agents.c.name)
     .where(exists().where(_C.agent == agents.c.name, _C.state == "open", OWN))
 )
+# Of those that an agent has answered, one network may have as many as there are.
+_NETWORK = case((_C.answered_at.is_(None), _C.client)).label("network")
 _LOCK: Final = "assignment"
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How a site assigns: see `[sites.chat]` in the settings. `idle` and `widen` in seconds."""
+    """How a site assigns: see `[sites.chat]` in the settings. `idle` and `widen` in seconds; `per_network` is
+    for conversations that nobody has answered."""
 
     way: Way
     capacity: int
     widen: float
     idle: float
+    per_network: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +92,9 @@ class Assignment:
         async def work(tx: Connection) -> Assigned:
             await tx.lock(_LOCK)
             queue = (
-                select(*CONVERSATION, _C.waiting_since)
+                select(*CONVERSATION, _C.waiting_since, _NETWORK)
                 .where(_C.site == site, _C.state == "open", OWN, untaken())
+                .where(_C.id.in_(_first_of_each_network(site, terms.per_network)))
                 .order_by(_C.waiting_since, _C.id)
                 .limit(AT_ONCE)
             )
@@ -100,8 +105,11 @@ class Assignment:
             people = [
                 Person(one.name, one.places, one.languages, one.departments, one.given_at) for one in there
             ]
-            waiting = [Waiting(row.id, row.language, row.department, row.waiting_since) for row in rows]
-            given = assignments(waiting, people, terms.way, terms.widen, now)
+            waiting = [
+                Waiting(row.id, row.language, row.department, row.waiting_since, row.network) for row in rows
+            ]
+            crowd = Crowd(terms.per_network, await _taken(tx, site, [row.network for row in rows]))
+            given = assignments(waiting, people, terms.way, terms.widen, now, crowd)
             found = []
             for place, (talk, agent) in enumerate(given):
                 found.append(await _give(tx, talk, now, agent=agent))
@@ -206,6 +214,31 @@ async def _colleagues(
     )
     counts = {row[0]: row[1] for row in await tx.execute(busy.group_by(_C.agent))} if rows else {}
     return [colleague_of(row, counts.get(row.name, 0), terms.capacity) for row in rows]
+
+
+def _first_of_each_network(site: str, most: int) -> Select[tuple[str]]:
+    """The ids of what waits at a site, of each client network the oldest: those behind them cannot be given
+    yet, and would keep all others out of what one transaction looks at."""
+    place = func.row_number().over(
+        partition_by=func.coalesce(_NETWORK, _C.id), order_by=[_C.waiting_since, _C.id]
+    )
+    waiting = select(_C.id, place.label("place"))
+    found = waiting.where(_C.site == site, _C.state == "open", OWN, untaken()).subquery()
+    return select(found.c.id).where(found.c.place <= most)
+
+
+async def _taken(tx: Connection, site: str, networks: Collection[str | None]) -> Mapping[str, int]:
+    """How many conversations of these client networks agents have that nobody has answered."""
+    query = select(_C.client, func.count()).where(
+        _C.site == site,
+        _C.state == "open",
+        OWN,
+        _C.waiting_since.is_not(None),
+        _C.agent.is_not(None),
+        _C.answered_at.is_(None),
+        _C.client.in_(sorted({one for one in networks if one is not None})),
+    )
+    return {row[0]: row[1] for row in await tx.execute(query.group_by(_C.client))}
 
 
 def _takes_a_place(terms: Terms, now: float) -> ColumnElement[bool]:

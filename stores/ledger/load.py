@@ -1,7 +1,7 @@
 """How busy the agents are: conversations that take a place, and the gate of each site, for all processes."""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import (
@@ -49,6 +49,22 @@ _ACTIVE = Prepared(
     )
     .group_by(_C.site, _C.agent)
 )
+_CROWDS = Prepared(
+    select(
+        _C.site,
+        func.count().label("count"),
+        func.sum(case((_C.agent.is_(None), _ONE), else_=_NONE)).label("queue"),
+    )
+    .where(
+        _C.state == "open",
+        OWN,
+        _C.waiting_since.is_not(None),
+        _C.answered_at.is_(None),
+        _C.client.is_not(None),
+    )
+    .group_by(_C.site, _C.client)
+    .having(func.count() > _ONE)
+)
 _GATES = Prepared(select(_G.site, _G.busy, _G.since, _G.flips))
 
 
@@ -63,6 +79,15 @@ class Active:
 
 
 NOTHING = Active({})
+
+
+@dataclass(frozen=True, slots=True)
+class Crowded:
+    """Of one client network: how many conversations wait for their first answer, and how many of these nobody
+    has."""
+
+    waiting: int
+    queue: int
 
 
 class Load:
@@ -81,6 +106,13 @@ class Load:
             if row.agent is None:
                 queues[row.site] = int(row.queue or 0), row.waiting_since
         return {site: Active(by_agent, *queues.get(site, (0, None))) for site, by_agent in counts.items()}
+
+    async def crowds(self) -> Mapping[str, Sequence[Crowded]]:
+        """The client networks of which several conversations wait for a first answer, by site."""
+        found: defaultdict[str, list[Crowded]] = defaultdict(list)
+        for row in await self._db.query(executing(_CROWDS)):
+            found[row.site].append(Crowded(int(row.count), int(row.queue)))
+        return found
 
     async def held_by(self, agents: Collection[str]) -> frozenset[tuple[str, str]]:
         """The sites and visitors of the open conversations that these agents have."""

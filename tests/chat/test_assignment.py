@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from clew.chat.assignment import Person, Waiting, Way, assignments
+from clew.chat.assignment import Crowd, Person, Waiting, Way, assignments
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -47,6 +47,14 @@ def test_a_department_has_its_own_people() -> None:
         NOW,
     )
     assert dict(found) == {"t1": "anna", "t3": "bo"}
+
+
+def test_one_network_gets_no_more_than_its_part_before_somebody_answers() -> None:
+    talks = [Waiting(f"t{n}", "de", None, NOW - 10 + n, "a" if n < 4 else None) for n in range(6)]
+    people = [Person("anna", 9)]
+    crowd = Crowd(3, {"a": 1, "b": 9})
+    given = assignments(talks, people, "round_robin", 60, NOW, crowd)
+    assert [talk for talk, _ in given] == ["t0", "t1", "t4", "t5"]
 
 
 names = st.sampled_from(["anna", "bo", "cy", "di"])

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from clew.chat.load import Gate
+from clew.chat.model import Sender
 from clew.referral.visitor import Visitor
 from clew.service.agents import AgentLoads
 from clew.service.facts import PageNow, gather
@@ -41,9 +42,10 @@ async def desk(tmp_path: Path) -> AsyncIterator[DeskServer]:
         yield built
 
 
-async def write(desk: DeskServer, visitor: str, site: str = "shop") -> str:
+async def write(desk: DeskServer, visitor: str, site: str = "shop", *, network: str | None = None) -> str:
     now = desk.service.clock.now()
     given: dict[str, Any] = {"client_id": f"c{visitor[:3]}{now}", "language": "en", "rule": None, "now": now}
+    given["sender"] = Sender(client=network)
     return (await desk.conversations.add_visitor_message(site, visitor, "hello", **given)).conversation.id
 
 
@@ -134,6 +136,34 @@ async def test_the_gate_closes_and_opens_with_hysteresis_and_says_so_once(desk: 
     page = await desk.service.ledger.exports.page("talks", Wanted("shop"), None, 100)
     told = [(row["why"], row["internal"]) for row in page.rows if row["kind"] == "load"]
     assert told == [("busy", "6/6"), ("free", "4/6")]
+
+
+async def test_a_stranger_with_many_conversations_does_not_keep_the_gate_closed(desk: DeskServer) -> None:
+    """Of one client network two count until somebody has answered them; customers count each."""
+    await seen(desk, "anna")
+    flood = [await write(desk, f"{n:022}0000", network="stranger") for n in range(20)]
+    assert await look(desk) == []
+    found = await facts(desk)
+    assert (found["load"], found["queue"], found["busy"]) == (pytest.approx(2 / 3), 20, False)
+    # Answered ones are work, and those of others count beside them.
+    now = desk.service.clock.now()
+    await desk.conversations.add_agent_message("shop", flood[0], "yes", agent="anna", client_id=None, now=now)
+    assert (await facts(desk))["load"] == 1
+    (closed,) = await look(desk)
+    assert (closed["busy"], closed["talks"], closed["queue"]) == (True, 3, 19)
+    await desk.conversations.close("shop", flood[0], now)
+    await look(desk)
+    await write(desk, VISITORS[0], network="customer")
+    assert (await facts(desk))["load"] == 1
+
+
+async def test_a_shop_may_count_more_of_one_network(tmp_path: Path) -> None:
+    async with opened(tmp_path, {"per_network": 5}) as desk:
+        await desk.agents.add("anna", PASSWORD, site=None, now=desk.service.clock.now())
+        await seen(desk, "anna")
+        for n in range(8):
+            await write(desk, f"{n:022}0000", network="office")
+        assert (await facts(desk))["load"] == pytest.approx(5 / 3)
 
 
 async def test_nobody_there_is_busy_and_leaves_the_gate_as_it_is(desk: DeskServer) -> None:

@@ -22,7 +22,7 @@ from clew.stores.ledger.forgetting import Person
 from clew.stores.ledger.retention import Retention
 
 NOW = 1_700_000_000.0
-TURN = Terms("round_robin", 3, 60.0, 900.0)
+TURN = Terms("round_robin", 3, 60.0, 900.0, 2)
 PASSWORD = "correct horse battery"
 
 
@@ -51,6 +51,7 @@ async def asks(ledger: Ledger, visitor: str, *, at: float = NOW, site: str = "sh
         rule=None,
         now=at,
         department=more.get("department"),
+        sender=Sender(client=more.get("network")),
     )
     return added.conversation.id
 
@@ -89,6 +90,39 @@ async def test_a_person_has_its_own_number_and_counts_the_talks_of_all_sites(boo
     assert (await books.assignment.assign("other", TURN, NOW + 5)).given == ()
     with pytest.raises(WorkError, match="1 to 50"):
         await books.desk_agents.set_work("anna", NOW, capacity=51, languages=[], departments=[])
+
+
+async def test_a_stranger_with_many_conversations_takes_two_places_and_keeps_nobody_out(
+    books: Ledger,
+) -> None:
+    await people(books, "anna", "bo", site=None)
+    flood = [await asks(books, f"f{n:02}", at=NOW + n / 100, network="stranger") for n in range(60)]
+    others = [await asks(books, f"v{n}", at=NOW + 1 + n, network=f"n{n}") for n in range(2)]
+    given = (await books.assignment.assign("shop", TURN, NOW + 5)).given
+    assert {one.id for one in given} == {*flood[:2], *others}
+    assert (await books.assignment.assign("shop", TURN, NOW + 6)).given == ()
+    # Whoever was answered is a customer like any other: the next one of the network has its turn.
+    agent = await owner(books, flood[0])
+    assert agent is not None
+    await books.conversations.add_agent_message("shop", flood[0], "yes", agent=agent, client_id=None, now=NOW)
+    again = (await books.assignment.assign("shop", TURN, NOW + 7)).given
+    assert [one.id for one in again] == [flood[2]]
+    # What was answered and came back to the queue waits for nobody of its network.
+    await books.conversations.add_visitor_message(
+        *("shop", "f00", "and?"),
+        client_id="again",
+        language="de",
+        rule=None,
+        now=NOW + 8,
+        sender=Sender(client="stranger"),
+    )
+    assert flood[0] in {one.id for one in await books.assignment.release([agent], NOW + 9, "gone")}
+    raised = replace(TURN, capacity=20)
+    assert flood[0] in {one.id for one in (await books.assignment.assign("shop", raised, NOW + 10)).given}
+    # A network at one site is nothing to another.
+    elsewhere = await asks(books, "w1", at=NOW, site="other", network="stranger")
+    given = (await books.assignment.assign("other", raised, NOW + 11)).given
+    assert [one.id for one in given] == [elsewhere]
 
 
 @pytest.mark.parametrize("presence", ["away", "leaving"])

@@ -13,7 +13,7 @@ from clew.stores.ledger.conversations import REOPEN_SECONDS, Conversations
 from clew.stores.ledger.engines import database_at
 from clew.stores.ledger.errors import NoConversationError
 from clew.stores.ledger.inbox import Inbox
-from clew.stores.ledger.load import Active, Load
+from clew.stores.ledger.load import Active, Crowded, Load
 from clew.stores.ledger.schema import conversations, messages
 from clew.stores.ledger.tail import Tail
 from sqlalchemy import func, select
@@ -210,6 +210,18 @@ async def test_open_conversations_are_counted_for_all_sites_at_once(books: Conve
         "shop": Active({None: 2}, 2, NOW),
         "other": Active({None: 1}, 1, NOW),
     }
+
+
+async def test_networks_of_which_several_wait_for_a_first_answer_are_told(books: Conversations) -> None:
+    for n, client in enumerate(("one", "one", "one", "two", None, None)):
+        added = await write(books, "hello", visitor=f"v{n}", sender=Sender(client=client))
+        if n == 0:
+            await books.claim("shop", added.conversation.id, "anna", NOW)
+        if n == 1:
+            await answer(books, added, "yes", at=NOW + 1)
+            await write(books, "and?", visitor="v1", at=NOW + 2, sender=Sender(client=client))
+    await write(books, "hello", visitor="v2", site="other", sender=Sender(client="one"))
+    assert await Load(books._db).crowds() == {"shop": [Crowded(waiting=2, queue=1)]}
 
 
 async def test_the_inbox_lists_the_newest_waiting_then_the_answered(books: Conversations) -> None:
