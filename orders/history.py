@@ -119,7 +119,7 @@ class _Pick:
 def project(sightings: Sequence[Sighting], placed: Mapping[str, str] = {}) -> Order:
     """The order that these sightings, all of one order, come to. Raises ValueError where there are none, or
     none names a number. `placed`: see `join`."""
-    sightings = standing(sightings)
+    reports, sightings = sightings, standing(sightings)
     naming = _naming(sightings)
     counted = _counted(sightings, naming)
     pick = _Pick(counted)
@@ -137,6 +137,12 @@ def project(sightings: Sequence[Sighting], placed: Mapping[str, str] = {}) -> Or
         pick.sources["visitor"] = naming.key
     ruling = max((s for s in sightings if _rules(s)), key=_weight, default=None)
     chosen = pick.sighting("partner", lambda s: s.correction and s.correction.partner)
+    channel: Channel | None = pick.value("channel")
+    partner = None if chosen is None or chosen.correction is None else chosen.correction.partner
+    if (undo := _undo(sightings)) is not None:
+        # Nothing is left of it but who undid it. It is still of the channel in which it was recorded.
+        channel, partner = channel or _channel_of(reports), ""
+        pick.sources |= {"partner": undo.key, "state": undo.key}
     return Order(
         number=numbers_of(numbered, placed)[0],
         spelling=(spelled and spelled.spelling) or numbers_of(numbered, placed)[0],
@@ -151,14 +157,14 @@ def project(sightings: Sequence[Sighting], placed: Mapping[str, str] = {}) -> Or
         refunded=refunded,
         coupon=pick.value("coupon"),
         customer=pick.value("customer"),
-        channel=pick.value("channel"),
+        channel=channel,
         items=pick.value("items"),
         visitor=None if naming is None else naming.visitor,
         conversation=pick.value("conversation"),
         agent=pick.value("agent"),
         doubts=_doubts(sightings, money, naming, chosen, ruling),
         refused=ruling is not None and ruling.correction is not None and ruling.correction.refuse,
-        partner=None if chosen is None or chosen.correction is None else chosen.correction.partner,
+        partner=partner,
         sources=pick.sources,
         has_own_time=any(s.placed_at is not None for s in counted),
         forgotten=_is_forgotten(sightings, naming),
@@ -167,6 +173,18 @@ def project(sightings: Sequence[Sighting], placed: Mapping[str, str] = {}) -> Or
         email_hash=pick.unnoted("email_hash"),
         consent=_consent(pick, sightings, naming),
     )
+
+
+def _undo(sightings: Sequence[Sighting]) -> Sighting | None:
+    """Who undid all that was reported of an order, if nothing else stands."""
+    undone = [s for s in sightings if s.correction is not None and s.correction.undoes]
+    return max(undone, key=_weight) if len(undone) == len(sightings) else None
+
+
+def _channel_of(reports: Sequence[Sighting]) -> Channel | None:
+    """The channel of a report that does not stand any more: where an agent recorded it, in a conversation."""
+    told = next((s.channel for s in reports if s.channel is not None), None)
+    return told or ("chat" if any(s.conversation is not None for s in reports) else None)
 
 
 def _counted(sightings: Sequence[Sighting], naming: Sighting | None) -> Sequence[Sighting]:

@@ -139,7 +139,7 @@ async def listed_csv(request: Request, context: AgentContext) -> Response:
 
 def _lines(order: ListedOrder, placed: str) -> Sequence[Sequence[Cell]]:
     named = (order.site, order.spelling or order.order_id, placed)
-    money = (order.total, order.currency, order.refunded, order.state, order.channel)
+    money = (order.total, order.currency, order.refunded, order.shown_state, order.channel)
     parts: list[tuple[Cell, ...]] = [
         (one.partner, one.part, one.commission, one.currency, ", ".join(one.states) or None)
         for one in order.parts

@@ -353,7 +353,9 @@ def _says_nothing_new(known: Known, others: Sequence[Known], sighting: Sighting)
 
 def _chosen_by(order: Order, seen: Sequence[Sighting]) -> str:
     chosen = next((s.correction for s in seen if s.key == order.sources.get("partner")), None)
-    return "" if chosen is None else f"chosen by {chosen.by}: {chosen.why}"
+    if chosen is None:
+        return ""
+    return f"{'undone' if chosen.undoes else 'chosen'} by {chosen.by}: {chosen.why}"
 
 
 class Kept:

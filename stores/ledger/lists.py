@@ -65,7 +65,8 @@ class Part:
 @dataclass(frozen=True, slots=True)
 class ListedOrder:
     """An order in the list. Amounts are decimal text; `total` and `currency` are None if no report had them.
-    `reason` says why it is credited to `parts`, or to nobody; `held` why a postback is held."""
+    `reason` says why it is credited to `parts`, or to nobody; `held` why a postback is held.
+    `undone`: an agent recorded it and undid it, which `reason` tells; nothing else reported it."""
 
     row: int
     site: str
@@ -81,6 +82,12 @@ class ListedOrder:
     reason: str
     parts: tuple[Part, ...]
     held: str | None
+    undone: bool = False
+
+    @property
+    def shown_state(self) -> str:
+        """The state for people."""
+        return "undone" if self.undone else self.state.replace("_", " ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +220,7 @@ async def _listed(connection: Connection, rows: Sequence[int]) -> tuple[ListedOr
         return ()
     names = ("site", "order_id", "spelling", "state", "total", "currency", "refunded", "channel", "placed_at")
     query = (
-        select(_O.id, _O.decision, _O.doubts, *(_O[name] for name in names), decisions.c.reason)
+        select(_O.id, _O.decision, _O.doubts, _O.source, *(_O[name] for name in names), decisions.c.reason)
         .outerjoin_from(orders, decisions, decisions.c.id == _O.decision)
         .where(_O.id.in_(rows))
         .order_by(_O.placed_at.desc(), _O.id.desc())
@@ -248,6 +255,8 @@ async def _listed(connection: Connection, rows: Sequence[int]) -> tuple[ListedOr
             reason=row.reason or "",
             parts=tuple(parts[row.decision]),
             held=why.get(row.id),
+            # Shops and webhooks report a cancellation without an amount too, but no agent does.
+            undone=row.state == "cancelled" and row.total is None and row.source == "agent",
         )
         for row in found
     )

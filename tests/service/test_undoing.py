@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 from clew.orders.model import OrderError, OrderSeen
 from clew.service.ordering.recording import Recorded
+from clew.service.ordering.story import replays
 from clew.stores.ledger.schema import postbacks, sightings
 from reporting import Shop, site
 
@@ -63,6 +64,12 @@ async def test_nobody_hears_of_an_order_that_was_undone_and_its_history_says_who
     assert len(await shop.rows(sightings)) == 2, "nothing is edited in place"
     (left,) = await shop.service.ledger.orders.list("shop")
     assert (left.state, left.total, left.partner) == ("cancelled", None, None)
+    assert (left.channel, left.agent, left.reason) == ("chat", "bo", "nobody: undone by bo: a slip")
+    story = await shop.service.ledger.stories.at("shop", left.row)
+    assert story is not None
+    assert all(replayed.same for replayed in replays(story))
+    (listed,) = await shop.service.ledger.lists.rows([left.row])
+    assert (listed.shown_state, listed.channel) == ("undone", "chat")
     (known,) = await shop.service.ledger.histories.known("shop", ["1001"])
     correction = known.sightings[-1].sighting.correction
     assert correction is not None

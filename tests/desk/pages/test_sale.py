@@ -77,6 +77,10 @@ async def test_an_agent_undoes_an_order_within_the_minute(desk: DeskServer) -> N
     page = await undone(client, talk, page)
     assert "The order is undone" in page
     assert await states(desk) == ["superseded"]
+    listed = (await (await desk.agent("boss", role="owner")).get("desk/orders")).text
+    assert 'data-name="State">undone</td>' in listed
+    assert 'data-name="Channel">chat</td>' in listed
+    assert re.search(r"nobody: undone by \w+: Wrong number or amount", listed)
     page = await recorded(desk, client, talk, "12.90")
     assert "The order is recorded" in page
     assert await states(desk) == ["superseded", "due"]
