@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from ..orders.sources_schema import webhook_sources
 from ..settings.model import LANGUAGES, PageType
 from ..settings.platforms import Platform
+from .look import title_parts
 from .proposals import CartFound, Found
 from .signs import Named
 from .words import shown
@@ -29,8 +30,8 @@ _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:\d{1,5})?")
 @dataclass(frozen=True, slots=True)
 class Proposal:
     """The proposal for one shop. `address` is the URL of its home page, `names` are all its hosts that were
-    seen, `consents` its consent tools, `title` is its name, `upstream` the address to connect to if it is not
-    one of the names."""
+    seen, `consents` its consent tools, `title` is its name, `own_name` the origin that its pages use if it is
+    another one, `upstream` the address to connect to if it is not one of the names."""
 
     address: str
     names: tuple[str, ...]
@@ -42,6 +43,7 @@ class Proposal:
     networks: tuple[str, ...] = ()
     consents: tuple[str, ...] = ()
     title: str = ""
+    own_name: str = ""
     upstream: str = ""
 
 
@@ -166,14 +168,15 @@ def _origin(address: str) -> str:
 
 
 def _name(proposal: Proposal) -> str:
-    """The shop's host, or its title if the host is an IP address or localhost."""
-    parts = urlsplit(proposal.address)
-    host = (parts.hostname or "").removeprefix("www.")
-    if not _private(parts.netloc.lower()):
-        return re.sub(r"[^A-Za-z0-9_.-]", "-", host)[:64] or "shop"
-    parts_of_title = re.split(r" [-–|:·•] |[|»]", proposal.title)
+    """The shop's host, also if only its pages name it; of an IP address or localhost its title."""
+    for address in (proposal.address, proposal.own_name):
+        parts = urlsplit(address)
+        host = (parts.hostname or "").removeprefix("www.")
+        if host and not _private(parts.netloc.lower()):
+            return re.sub(r"[^A-Za-z0-9_.-]", "-", host)[:64]
     plain = (
-        unicodedata.normalize("NFKD", part).encode("ascii", "ignore").decode() for part in parts_of_title
+        unicodedata.normalize("NFKD", part).encode("ascii", "ignore").decode()
+        for part in title_parts(proposal.title)
     )
     words = (re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-") for part in plain)
     return next((word[:40].strip("-") for word in words if word and word not in _NO_NAMES), "shop")

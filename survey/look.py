@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
@@ -35,6 +35,7 @@ _SEARCH: Final = ", ".join(
     ('input[type="search"]', *(f'input[name="{name}"]' for name in _SEARCH_NAMES.split()))
 )
 _CHARSET: Final = re.compile(rb";\s*charset\s*=\s*\"?\s*([^\s\";]+)", re.IGNORECASE)
+_BETWEEN: Final = re.compile(r" [-–|:·•] |[|»]")
 _SCHEMA: Final = re.compile(r"^https?://schema\.org/", re.IGNORECASE)
 
 
@@ -133,11 +134,6 @@ class Look:
             else ""
         )
 
-    @property
-    def title(self) -> str:
-        """The shop's name: its `og:site_name`, else the page's title."""
-        return self.document.text('meta[property="og:site_name"]') or self.document.title
-
     @cached_property
     def assets(self) -> tuple[str, ...]:
         """Addresses of scripts, style sheets, pictures and frames."""
@@ -220,3 +216,21 @@ def _types(item: Mapping[str, Any]) -> Iterator[str]:
     for kind in kinds if isinstance(kinds, list) else [kinds]:
         if isinstance(kind, str):
             yield _SCHEMA.sub("", kind)
+
+
+def title_parts(title: str) -> Sequence[str]:
+    """What stands between the bars and dashes of a title."""
+    return [part.strip() for part in _BETWEEN.split(title) if part.strip()]
+
+
+def shop_title(looks: Sequence[Look]) -> str:
+    """The shop's name: the `og:site_name` of its home page, which comes first, else what the titles of its
+    pages have in common, such as "Tea" of "Home | Tea" and "Mug | Tea"; empty if they have nothing. Of a shop
+    of which no other page is known, the title."""
+    home, *others = looks
+    if named := home.document.text('meta[property="og:site_name"]'):
+        return named
+    if not others:
+        return home.document.title
+    shared = {part for look in others for part in title_parts(look.document.title)}
+    return next((part for part in title_parts(home.document.title) if part in shared), "")

@@ -15,7 +15,7 @@ from .chats import ChatFound, chat_of
 from .draft import Proposal
 from .fetch import Answer, Shop, Unreachable
 from .kinds import Kinds, candidates, page_types, seen_as
-from .look import Look
+from .look import Look, shop_title
 from .obstacles import Obstacle, obstacles
 from .proposals import cart
 from .signs import Named, chats_on, consents_on, guard_of, name_platform, networks_on
@@ -178,7 +178,8 @@ def _proposal(
         preset=preset_of(named),
         page_types=page_types(looks, by_platform(named)),
         cart=cart(looks),
-        title=home.title,
+        title=shop_title(looks),
+        own_name=home.own_name or "",
         upstream=shop.via or "",
         networks=networks_on(
             looks, (*shop.cookies, *(n for look in looks for n in look.cookies)), catalogue.networks

@@ -1,7 +1,9 @@
 from datetime import date
+from html import escape
 
 import pytest
 from clew.survey.draft import Proposal, draft
+from clew.survey.look import shop_title
 from looks import look, page
 
 HERE = "http://127.0.0.1:8000/"
@@ -42,3 +44,27 @@ def test_a_site_is_named_by_its_host_or_else_by_its_title(address: str, title: s
     """field G19"""
     text = draft(Proposal(address, (), title=title), date(2026, 11, 23))
     assert f'name = "{name}"' in text
+
+
+def test_a_shop_that_is_tried_on_this_machine_is_named_by_the_host_that_it_uses() -> None:
+    text = draft(Proposal(HERE, (), title="Tea", own_name="https://www.shop.example"), date(2026, 11, 23))
+    assert 'name = "shop.example"' in text
+
+
+@pytest.mark.parametrize(
+    ("titles", "name"),
+    [
+        (["All products | Kettle & Crema", "Mug | Kettle & Crema"], "Kettle & Crema"),
+        (["All products", "Mug", "Basket"], ""),
+        (["Kettle & Crema - All", "Basket", "Mug · Kettle & Crema"], "Kettle & Crema"),
+        (["Home | Tea"], "Home | Tea"),
+    ],
+)
+def test_the_title_of_a_shop_is_what_its_pages_have_in_common(titles: list[str], name: str) -> None:
+    looks = [look(f"<html><head><title>{escape(title)}</title></head></html>", HERE) for title in titles]
+    assert shop_title(looks) == name
+
+
+def test_a_shop_may_say_its_title() -> None:
+    named = '<meta property="og:site_name" content="Kettle">'
+    assert shop_title([look(page(head=named), HERE), look(page(), HERE)]) == "Kettle"
