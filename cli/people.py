@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import typer
 from rich.table import Table
 
-from ..desk.times import span
+from ..desk.times import remaining, span
 from ..referral.masking import cells
 from ..service.clock import time_of
 from ..service.partner_links import desk_address
@@ -87,7 +87,7 @@ def links(
         table = Table("Id", "For", "Note", "By", "Ends in", box=None, pad_edge=False)
         for one in await DeskLinks(db).open(now):
             what = f"{one.role}: {where_text(one.sites)}" if one.role else f"password of {one.agent}"
-            table.add_row(one.id, what, one.note or "–", one.by, span(one.expires_at - now))
+            table.add_row(one.id, what, one.note or "–", one.by, remaining(one.expires_at - now))
         return table
 
     found = with_ledger(config, work)

@@ -21,7 +21,7 @@ from ..settings.model import ApiScope
 from ..stores.errors import STORE_FAILURES
 from ..stores.ledger.errors import NoConversationError
 from .context import RequestContext, request_context
-from .times import span
+from .times import remaining
 
 BODY_LIMIT = 32 * 1024
 BODY_SECONDS = 15.0
@@ -62,7 +62,7 @@ def over(limited: LimitedError) -> Refused:
     whose = _WHOSE.get(limited.scope, f"this {limited.scope}")
     what = limited.limit.replace("_", " ")
     return Refused(
-        429, f"too many {what} from {whose}: try again in {span(math.ceil(limited.wait))}", wait=limited.wait
+        429, f"too many {what} from {whose}: try again in {remaining(limited.wait)}", wait=limited.wait
     )
 
 

@@ -1,5 +1,6 @@
 """Times as people read them, in the site's time zone."""
 
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -19,6 +20,18 @@ def span(seconds: float) -> str:
         return f"{hours} h {minutes} min" if minutes else f"{hours} h"
     days = whole // DAY
     return f"{days} day" if days == 1 else f"{days} days"
+
+
+def remaining(seconds: float) -> str:
+    """How long yet, rounded up to what is shown: "8 s", "3 h 5 min", "1 day 4 h". What ends in a week ends in
+    "7 days" also a second later, and nobody is told a wait that is too short."""
+    if seconds <= MINUTE:
+        return span(math.ceil(seconds))
+    minutes = math.ceil(seconds / MINUTE)
+    if minutes <= DAY // MINUTE:
+        return span(minutes * MINUTE)
+    days, hours = divmod(math.ceil(seconds / HOUR), 24)
+    return f"{span(days * DAY)} {hours} h" if hours else span(days * DAY)
 
 
 def brief(seconds: float) -> str:
@@ -82,4 +95,4 @@ class Times:
 
     def until(self, at: float) -> str:
         """How long yet."""
-        return span(at - self.now)
+        return remaining(at - self.now)

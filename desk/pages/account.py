@@ -16,7 +16,7 @@ from ...service.second_factor import (
 from ...stores.ledger.agents import PASSWORD_LENGTH, AgentError, BusyError, Prefs
 from ..context import RequestContext
 from ..guard import Refused
-from ..times import span
+from ..times import remaining
 from .auth import DESK as DOOR
 from .auth import (
     AgentContext,
@@ -69,7 +69,7 @@ async def require_password(at: RequestContext, name: str, password: str) -> None
         at.take("logins", own=own)
         verified = await at.service.ledger.agents.verify(name, password, at.chosen)
     except LimitedError as limited:
-        text = f"Too many tries. Wait {span(limited.wait + 1)} and try again."
+        text = f"Too many tries. Wait {remaining(limited.wait)} and try again."
         raise Refused(429, text, wait=limited.wait) from None
     except BusyError:
         raise Refused(503, "Too many logins at this moment. Try again.") from None
@@ -214,7 +214,7 @@ async def confirm(request: Request, context: AgentContext) -> Response:
     digests = [digest(one, name) for one in codes]
     done = await factors.confirm(name, now, right, digests, context.session.id)
     if done.wait:
-        return await _factor(request, context, 429, f"Too many wrong codes. Wait {span(done.wait + 60)}.")
+        return await _factor(request, context, 429, f"Too many wrong codes. Wait {remaining(done.wait)}.")
     if not done.right:
         problem = "The code is wrong. Type the one that your authenticator shows now."
         return await _shown(request, context, secret, 403, problem)
@@ -249,7 +249,7 @@ async def remove(request: Request, context: AgentContext) -> Response:
     at.take("logins")
     found = await checked(at, name, fields.get("code", ""))
     if not found.right:
-        wait = f" Wait {span(found.wait + 60)}." if found.wait else ""
+        wait = f" Wait {remaining(found.wait)}." if found.wait else ""
         return await _factor(request, context, 403, f"The code is wrong. Nothing changed.{wait}")
     at.service.limits.give_back("logins", at.site.name, at.origin.client)
     await at.service.ledger.second_factors.reset(name)

@@ -24,7 +24,7 @@ from ..cookies import SESSION as COOKIE
 from ..cookies import STEP
 from ..guard import BODY_LIMIT, FIELDS, NO_TALK, Endpoint, Refused, form_body, form_pairs, over
 from ..roles import MAY, PREFS, PRESENCE, RULES, Rule, rule_of
-from ..times import span
+from ..times import remaining
 from ..ways import ROOT
 from .devices import device_of
 from .render import desk_path, headers, page, stream_key
@@ -305,7 +305,7 @@ async def enter(door: Door, request: Request, at: RequestContext) -> Response:
         # Counted before the password is checked, or many at once would all be free.
         at.take("logins", own=own)
     except LimitedError as limited:
-        refused = Refused(429, said["many"].format(span(limited.wait + 1)), wait=limited.wait)
+        refused = Refused(429, said["many"].format(remaining(limited.wait)), wait=limited.wait)
         answer = _login_form(door, request, refused.status, refused.text, target, name)
         answer.headers["Retry-After"] = refused.headers["Retry-After"]
         return answer

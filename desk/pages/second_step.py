@@ -13,7 +13,7 @@ from ...stores.ledger.second_factor import Checked
 from ..context import RequestContext
 from ..cookies import LOGIN, STEP
 from ..guard import form_body
-from ..times import span
+from ..times import remaining
 from .auth import (
     DESK,
     anyone,
@@ -89,7 +89,7 @@ async def code(request: Request, at: RequestContext) -> Response:
     found = await checked(at, agent, fields.get("code", ""))
     if found.wait:
         await tell(request, agent, accepted=False, how="code")
-        wait = span(found.wait + 60)
+        wait = remaining(found.wait)
         problem = f"Too many wrong codes. Wait {wait} and try again, or ask an owner of the desk."
         return _form(request, target, 429, problem)
     if not found.right:

@@ -31,7 +31,7 @@ function tick() {
   }
   for (const node of document.querySelectorAll("[data-until]")) {
     const left = Number(node.dataset.until) - now;
-    node.textContent = span(left);
+    node.textContent = span(left > 60 ? Math.ceil(left / 60) * 60 : Math.ceil(left));
     // What can be undone until then, can be undone no more.
     if (left <= 0) node.closest("form")?.remove();
   }

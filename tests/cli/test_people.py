@@ -89,7 +89,9 @@ def test_a_role_is_given_changed_listed_and_taken_away(config: Path) -> None:
 def test_an_invitation_is_printed_listed_used_and_revoked(config: Path) -> None:
     made = run(config, "invite", "--role", "lead", "--site", "shop", "--note", "Cy")
     key = key_of(made, "/-/clew/site/shop/desk/join")
-    assert "Cy" in run(config, "links").output
+    (line,) = run(config, "links").output.splitlines()[1:]
+    assert "Cy" in line
+    assert line.rstrip().endswith("7 days")
     assert key not in run(config, "links").output
 
     async def use(ledger: Ledger) -> bool:
