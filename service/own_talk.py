@@ -11,6 +11,7 @@ from ..stores.ledger.books import Ledger
 from ..stores.talks import Talks
 from ..stores.visits import Visits
 from ..templates import text
+from .answers import localised
 from .clock import Clock
 from .conversations import Conversations, without_controls
 from .limits import Limits, Own, Rate
@@ -68,10 +69,10 @@ class OwnTalk:
         return found
 
     async def transcript(
-        self, site: SiteRuntime, visitor: str, offset: int, client: str | None
+        self, site: SiteRuntime, visitor: str, offset: int, client: str | None, shop: str
     ) -> str | None:
-        """The visitor's newest conversation as text, its times `offset` minutes east of UTC; None without
-        one."""
+        """The visitor's newest conversation with the `shop` of this host as text, its times `offset` minutes
+        east of UTC; None without one."""
         self._take(site, visitor, client)
         messages: list[Message] = []
         found, after = None, 0
@@ -86,7 +87,11 @@ class OwnTalk:
         names = {message.agent for message in messages if message.agent}
         shown = await self._ledger.agents.shown(names) if names else {}
         zone = timezone(timedelta(minutes=offset)) if offset else UTC
-        return "\r\n".join(_lines(found, messages, shown, zone)) + "\r\n"
+        began = datetime.fromtimestamp(found.started_at, zone)
+        title = localised(site.settings.widget.title, found.language)
+        whose = f"{_plain(title)} ({shop})" if title else shop
+        heading = f"{whose}, {began:%Y-%m-%d %H:%M} UTC{began:%z}"
+        return "\r\n".join([heading, *_lines(found, messages, shown, zone)]) + "\r\n"
 
     async def forget(self, site: SiteRuntime, visitor: str, client: str | None) -> bool:
         """Delete the visitor's conversations, as `clew forget` does, and the copy of its page. Its arrivals
@@ -118,8 +123,6 @@ def _lines(
     def word(key: str) -> str:
         return text(talk.language, key)
 
-    began = datetime.fromtimestamp(talk.started_at, zone)
-    yield f"{word('title')}, {began:%Y-%m-%d %H:%M} UTC{began:%z}"
     if talk.invite:
         yield from ("", f"{word('agent')}:", _plain(talk.invite))
     for message in messages:

@@ -42,7 +42,9 @@ async def _transcript(request: Request, at: RequestContext) -> Response:
         offset = min(EAST, max(WEST, int(request.query_params.get("offset", "0")[:5])))
     except ValueError:
         raise Refused(400, "offset: minutes east of UTC, such as 120") from None
-    text = await at.service.own_talk.transcript(at.site, known.visitor, offset, at.origin.client)
+    text = await at.service.own_talk.transcript(
+        at.site, known.visitor, offset, at.origin.client, at.origin.host
+    )
     if text is None:
         raise Refused(404, NONE)
     headers = {

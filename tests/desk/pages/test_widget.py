@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -167,7 +168,7 @@ async def test_the_visitor_takes_its_own_talk_along(desk: DeskServer, shop: Open
     text = await asyncio.to_thread(lambda: Path(file).read_bytes().decode("utf-8-sig"))
     assert (await download.value).suggested_filename == "chat.txt"
     lines = text.split("\r\n")
-    assert lines[0].startswith("Chat with us, ")
+    assert re.fullmatch(r"127\.0\.0\.1:\d+, \d{4}-\d\d-\d\d \d\d:\d\d UTC[+-]\d{4}", lines[0])
     assert lines[2].endswith("\u2068You\u2069:")
     assert lines[3:5] == ["is it blue?", "or green?"]
     assert lines[6].endswith("\u2068Bo\u2069:")
