@@ -30,6 +30,7 @@ __all__ = [
     "loader",
     "menu_script",
     "order_script",
+    "phone_label",
     "provider_script",
     "share_script",
     "silence",
@@ -106,11 +107,19 @@ _OF_ACTIONS = ("callback_sent", "callback_title", "not_now", "phone", "phone_wro
 
 
 @cache
-def actions_script(language: str = "en") -> Script:
+def actions_script(language: str = "en", *, one_country: bool = False) -> Script:
     """What few invites have, `a.js`, such as a form to be called, with its texts in one of `LANGUAGES`: the
-    widget imports it with such an invite. Raises ValueError for another language."""
-    known = texts(language)
+    widget imports it with such an invite. With `one_country` the form does not ask for the country code.
+    Raises ValueError for another language."""
+    known = dict(texts(language))
+    known["phone"] = known[phone_label(one_country=one_country)]
     return _script(_filled("a.js", _TEXTS_MARK, {key: known[key] for key in _OF_ACTIONS}))
+
+
+def phone_label(*, one_country: bool) -> str:
+    """The name of the text that asks for a phone number: at a site that knows in which country a number
+    without a country code is, nobody has to write one."""
+    return "phone_here" if one_country else "phone"
 
 
 @cache

@@ -101,7 +101,9 @@ async def menu_file(request: Request, at: RequestContext) -> Response:
 async def actions_file(request: Request, at: RequestContext) -> Response:
     """What the widget fetches with an invite that has more than a text and a field, in the language that the
     query names."""
-    return _script(request, at, actions_script(_asked(request, at)))
+    callback = at.site.settings.callback
+    known = callback is not None and callback.country is not None
+    return _script(request, at, actions_script(_asked(request, at), one_country=known))
 
 
 @api

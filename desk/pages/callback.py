@@ -11,6 +11,7 @@ from starlette.routing import BaseRoute, Route
 from ...service.callbacks import TOPIC, TYPED, PhoneError, Wish, slots
 from ...service.phone_numbers import shown_number
 from ...settings.model import Callback
+from ...templates import phone_label
 from ..context import RequestContext
 from ..guard import Refused, form_body
 from ..visitor import writer
@@ -48,7 +49,8 @@ def _form(request: Request, at: RequestContext, status: int = 200, **given: obje
     cookie = given.pop("headers", None)
     assert cookie is None or isinstance(cookie, dict)
     times = _times(request, at)
-    shown_values = {**values, "times": times, "zone": zone, "most": TOPIC, **given}
+    label = phone_label(one_country=_terms(at).country is not None)
+    shown_values = {**values, "times": times, "zone": zone, "most": TOPIC, "label": label, **given}
     return shown(request, at, "callback.html", status, cookie, **shown_values)
 
 

@@ -63,7 +63,7 @@ async def test_what_invites_offer_reaches_the_desk(chromium: Browser, tmp_path: 
 
             await go(tab, address, "call")
             bubble = tab.get_by_role("region", name="Invitation to chat")
-            await bubble.get_by_label("Your phone number with country code").fill("030 12345678")
+            await bubble.get_by_label("Your phone number").fill("030 12345678")
             await bubble.get_by_role("button", name="We call you back").click()
             await expect(bubble).to_contain_text("We will call you")
             (call,) = await desk.service.ledger.callbacks.waiting("shop")

@@ -67,6 +67,18 @@ async def test_a_callback_is_a_task_with_its_state(desk: DeskServer) -> None:
     assert (await settle(agent, 999, state="reached")).status_code == 404
 
 
+@pytest.mark.parametrize(("country", "label"), [("DE", "Your phone number"), (None, "with country code")])
+async def test_the_country_code_is_asked_for_only_where_no_country_is_set(
+    tmp_path: Path, country: str | None, label: str
+) -> None:
+    async with desk_server(tmp_path, more={"callback": {"country": country}}) as built:
+        client = built.visitor()
+        form = (await client.get("callback?lang=en")).text
+        script = (await client.get("a.js?en")).text
+        assert re.search(rf"<label for=\"phone\">[^<]*{label}</label>", form)
+        assert f'{label}"' in script
+
+
 async def test_asking_again_is_the_same_task_with_the_newest_wish(desk: DeskServer) -> None:
     client = desk.visitor()
     await ask(client)
