@@ -278,7 +278,7 @@ async def test_it_works_in_a_browser_without_javascript(
                 if scripts:
                     assert await faults(page) == []
                     assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-                await page.get_by_label(str(texts["phone"])).fill("030 901820")
+                await page.get_by_label(str(texts["phone_here"])).fill("030 901820")
                 await page.get_by_label(str(texts["when"])).select_option(index=1)
                 await page.get_by_role("button", name=str(texts["send"])).click()
                 await expect(page.get_by_role("status")).to_contain_text("+49 30 901820")
@@ -292,6 +292,7 @@ async def test_it_works_in_a_browser_without_javascript(
             await page.get_by_label("Name").fill("bo")
             await page.get_by_label("Password").fill(PASSWORD)
             await page.keyboard.press("Enter")
+            await page.get_by_text("Menu", exact=True).click()
             await page.get_by_role("link", name="Callbacks").click()
             await page.get_by_role("button", name="Reached", exact=False).first.click()
             await expect(page.get_by_role("heading", name="Done")).to_be_visible()
