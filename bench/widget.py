@@ -12,8 +12,8 @@ from workloads import HOST, write_shop
 
 
 def widget_gzip_kb(options: Options) -> dict[str, float]:
-    """Loader and widget with its invite together, in KiB, in the language that takes the most; the same with
-    what is loaded when the chat is opened. Raises BenchError."""
+    """Loader and widget with its invite together, in KiB, in the language that takes the most: what a page
+    loads when a decision wants the chat. The same with what comes when it is opened. Raises BenchError."""
     with tempfile.TemporaryDirectory(prefix="clew-bench-") as name:
         folder = Path(name)
         write_shop(folder, options.seed)
@@ -28,7 +28,7 @@ def widget_gzip_kb(options: Options) -> dict[str, float]:
             names = [(f"w.js?{language}", f"m.js?{language}") for language in LANGUAGES]
             sizes = [(_compressed(port, widget), _compressed(port, menu)) for widget, menu in names]
     closed, opened = max(widget for widget, _ in sizes), max(map(sum, sizes))
-    bytes_of = {"loader": loader, "widget_closed": loader + closed, "widget": loader + opened}
+    bytes_of = {"loader": loader, "widget": loader + closed, "widget_opened": loader + opened}
     return {f"{name}_gzip_kb": round(size / 1024, 2) for name, size in bytes_of.items()}
 
 
