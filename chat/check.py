@@ -40,6 +40,11 @@ def chat_problems(site: Site, path: KeyPath) -> Iterator[Wording]:
         having = ", ".join(name for name, one in sorted(providers().items()) if one.presence is not None)
         why = f"clew asks no API of {provider.title} for agents' presence"
         yield Wording((*at, "presence_token"), why, f"leave it out; it is for {having}", "warning")
+    if chat.presence_token is not None and provider.presence is not None:
+        for name in provider.presence.ids:
+            if name in provider.ids and not chat.ids.get(name, provider.ids[name].default):
+                why = f"`{name}` of {provider.title} is missing, which `presence_token` needs"
+                yield Wording((*at, "ids"), why, provider.ids[name].about)
     if chat.attributes and not provider.has_attributes:
         why = f"{provider.title} takes no attributes from a page"
         yield Wording((*at, "attributes"), why, "leave `attributes` out", "warning")

@@ -2,8 +2,9 @@
 
 import base64
 import json
-from collections.abc import Mapping
-from typing import Any, Literal
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
 
 from jmespath.exceptions import JMESPathError
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,6 +15,7 @@ AGENTS = 200
 """Agents that are read of one answer."""
 
 NAME_LENGTH = 48
+_PLACEHOLDER: Final = re.compile(r"\{(\w+)\}")
 
 
 class PresenceError(ValueError):
@@ -29,17 +31,24 @@ class ProviderPresence(BaseModel):
     confidence: Literal["verified", "likely"]
     sources: tuple[str, ...] = Field(min_length=1)
     method: Literal["GET", "POST"] = "GET"
-    url: str = Field(pattern=r"^https?://")
+    url: str = Field(pattern=r"^(https?://|\{base_url\}/)")
     headers: Mapping[str, str]
     body: str = ""
     token: str
     agents: Expression
     online: tuple[str, ...] = Field(min_length=1)
 
+    @property
+    def ids(self) -> Sequence[str]:
+        """The ids of the shop's account in the address."""
+        return _PLACEHOLDER.findall(self.url)
+
     def headers_with(self, token: str) -> dict[str, str]:
-        """The headers of the call. `{basic}` in them is the token as HTTP's Basic scheme has it."""
+        """The headers of the call. `{basic}` in them is the token as HTTP's Basic scheme has it, `{user}` and
+        `{key}` what stands in it before and behind the first colon."""
         basic = base64.b64encode(token.encode()).decode("ascii")
-        filled = {"token": token, "basic": basic}
+        user, _, key = token.partition(":")
+        filled = {"token": token, "basic": basic, "user": user, "key": key}
         return {name: value.format(**filled) for name, value in self.headers.items()}
 
     def read(self, body: bytes) -> Mapping[str, bool]:

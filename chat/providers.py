@@ -117,6 +117,8 @@ class Provider(_Table):
         fixed = [self.script, *self.script_attributes.values(), *self.element_attributes.values()]
         for text in (*fixed, *(host for hosts in self.policy.values() for host in hosts)):
             _check_text(text, text, known, {"day", "five_minutes"} if text == self.script else set())
+        if self.presence is not None and not set(self.presence.ids) <= known:
+            raise ValueError(f"presence: {self.presence.url} has an id that the provider does not have")
         for directive in self.policy:
             if not re.fullmatch(r"(script|connect|frame|img|style|font|media)-src", directive):
                 raise ValueError(f"policy: {directive} is no directive of a content policy")
@@ -198,8 +200,9 @@ def _check_value(value: Any, where: str, known: set[str], more: set[str]) -> Non
     elif isinstance(value, Mapping) and "event" in value:
         if value["event"] not in EVENTS or value.keys() - {"event", "id", "in", "value", "when"}:
             raise ValueError(f"{where}: no event as this one is known")
-        if isinstance(value.get("id"), Sequence) and not isinstance(value["id"], str):
-            _check_step(value["id"], where, known, set())
+        for name in ("id", "value"):
+            if isinstance(value.get(name), Sequence) and not isinstance(value[name], str):
+                _check_step(value[name], where, known, set())
     elif isinstance(value, Mapping):
         inner = {*more, "key", "value"} if value.keys() == {"list"} else more
         for name, one in value.items():

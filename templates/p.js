@@ -162,7 +162,7 @@ export class Provider {
     return (...args) => {
       try {
         for (const { event, id, in: inside, value, when } of tables) {
-          const found = value && find(args, value);
+          const found = Array.isArray(value) ? this.step(value, window) : value && find(args, value);
           if (when && !when.includes(found)) continue;
           const named = Array.isArray(id) ? this.step(id, window) : id && find(args, id);
           this.report(event, inside ? find(named, inside) : named, found);

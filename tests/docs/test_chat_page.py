@@ -1,5 +1,6 @@
 """The table of providers in docs/chat.md is that of chat/providers.toml."""
 
+import json
 from pathlib import Path
 
 from clew.chat.providers import Provider, providers
@@ -17,18 +18,26 @@ def row(name: str, provider: Provider) -> str:
     """The line of one provider."""
     ids = [f"`{one}`" + ("" if id_.default is None else "?") for one, id_ in provider.ids.items()]
     tied = [TIED[join] for join in provider.join]
-    steps = {
+    acts = {
         "opens": provider.open,
         "first message": provider.ask,
         "speaks first": provider.say,
         "hides": provider.hide,
     }
-    can = [word for word, has in steps.items() if has]
+    can = [word for word, has in acts.items() if has]
     hook = provider.webhook
     how = "—" if hook is None else "a secret" if hook.signature.scheme == "secret" else "signed"
     how += ", likely" if hook is not None and hook.confidence == "likely" else ""
+    steps = json.dumps([provider.before, provider.events])
+    tells = {
+        "webhook": hook is not None and any(read.presence is not None for read in hook.reads),
+        "API": provider.presence is not None,
+        "pages": '"event": "online"' in steps or '"event": "offline"' in steps,
+    }
+    there = ", ".join(word for word, has in tells.items() if has) or "—"
     sure = provider.confidence + ("; likely: " + ", ".join(provider.likely) if provider.likely else "")
-    cells = (f"`{name}`", provider.title, ", ".join(ids), ", ".join(tied), ", ".join(can) or "—", how, sure)
+    cells = (f"`{name}`", provider.title, ", ".join(ids), ", ".join(tied), ", ".join(can) or "—", how)
+    cells = (*cells, there, sure)
     return f"| {' | '.join(cells)} |"
 
 

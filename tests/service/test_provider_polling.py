@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -44,6 +45,72 @@ ANSWERS: dict[str, tuple[Any, int]] = {
         },
         2,
     ),
+    "chatwoot": (
+        [
+            {"id": 1, "availability_status": "online", "role": "agent"},
+            {"id": 2, "availability_status": "busy", "role": "agent"},
+            {"id": 3, "availability_status": "offline", "role": "administrator"},
+        ],
+        1,
+    ),
+    "zendesk_messaging": (
+        {
+            "data": [
+                {"id": "10", "type": "agent_availabilities", "attributes": {"agent_id": 10}},
+                {"id": "11", "type": "agent_availabilities", "attributes": {"agent_id": 11}},
+            ],
+            "meta": {"has_more": False},
+        },
+        2,
+    ),
+    "freshchat": (
+        {
+            "agents": [
+                {"id": "a", "availability_status": "AVAILABLE", "is_deactivated": False},
+                {"id": "b", "availability_status": "UNAVAILABLE", "is_deactivated": False},
+            ]
+        },
+        1,
+    ),
+    "rocketchat": (
+        {
+            "users": [
+                {"_id": "1", "username": "ann", "status": "online", "statusLivechat": "available"},
+                {"_id": "2", "username": "bo", "status": "online", "statusLivechat": "not-available"},
+                {"_id": "3", "username": "cy", "status": "offline", "statusLivechat": "available"},
+            ],
+            "success": True,
+        },
+        1,
+    ),
+    "livehelperchat": ({"isonline": True}, 1),
+    "tiledesk": (
+        [
+            {"_id": "5df2240cecd41b00173a06bc", "role": "owner", "user_available": True},
+            {"_id": "5df34ab80bc923001792e274", "role": "admin", "user_available": False},
+        ],
+        1,
+    ),
+}
+# When nobody is there any more: an empty list is no answer of those that speak of the whole team.
+NOBODY: dict[str, Any] = {
+    "crisp": {"error": False, "data": {"status": "offline"}},
+    "intercom": {"admins": []},
+    "zendesk_messaging": {"data": []},
+    "freshchat": {"agents": []},
+    "rocketchat": {"users": []},
+    "livehelperchat": {"isonline": False},
+}
+# What only the API asks for of an account.
+MORE_IDS = {
+    "chatwoot": {"account_id": "1"},
+    "zendesk_messaging": {"subdomain": "shop"},
+    "freshchat": {"account": "shop"},
+}
+# Where the token stands; elsewhere it is that of the Basic or the Bearer scheme.
+TOKENS = {
+    "chatwoot": [f"api_access_token: {TOKEN}"],
+    "rocketchat": ["X-User-Id: name\r", "X-Auth-Token: k3y-of-the-shop\r"],
 }
 
 
@@ -86,7 +153,8 @@ async def asking(
     folder: Path, api: Api, name: str, ledger: str | None = None
 ) -> AsyncIterator[tuple[Shop, ProviderPolling]]:
     """A shop that uses a provider whose API is the stand-in."""
-    chat = {"provider": name, "ids": VENDORS[name].ids, "presence_token": TOKEN}
+    ids = VENDORS[name].ids | MORE_IDS.get(name, {})
+    chat = {"provider": name, "ids": ids, "presence_token": TOKEN}
     shop = Shop(folder, site(chat=chat), ledger)
     await shop.service.open()
     try:
@@ -99,7 +167,7 @@ def polling(shop: Shop, api: Api, name: str) -> ProviderPolling:
     """Another process that asks."""
     presence = WITH[name].presence
     assert presence is not None
-    path = presence.url.split("/", 3)[3]
+    path = re.sub(r"^(https?://[^/]+|\{base_url\})/", "", presence.url)
     here = presence.model_copy(update={"url": f"{api.address}/{path}"})
     known: dict[str, Provider] = {name: WITH[name].model_copy(update={"presence": here})}
     service = shop.service
@@ -130,9 +198,16 @@ async def test_the_api_tells_how_many_agents_are_there(
     async with asking(tmp_path, api, name, ledger_address) as (shop, polls):
         await ask(polls)
         assert await present(shop) == there
-    (request,) = api.asked
+        api.says(NOBODY.get(name, []))
+        shop.now += 31
+        await ask(polls)
+        assert await present(shop) == 0
+    request, _ = api.asked
     basic = base64.b64encode(TOKEN.encode()).decode()
-    assert f"Basic {basic}" in request or f"Bearer {TOKEN}" in request
+    if name in TOKENS:
+        assert all(token.lower() in request.lower() for token in TOKENS[name])
+    else:
+        assert f"Basic {basic}" in request or f"Bearer {TOKEN}" in request
     if name == "crisp":
         assert (
             f"/v1/website/{VENDORS[name].ids['website_id']}/availability/status" in request.partition("\r")[0]

@@ -132,7 +132,7 @@ VENDORS: dict[str, Vendor] = {
     "jivochat": Vendor(
         {"widget_id": "AbCdEf1234"},
         """window.jivo_api = { setUserToken: hear("token"), setCustomData: hear("data"), open: hear("open"),
-          close: hear("close") };
+          close: hear("close"), chatMode: () => "offline" };
         soon(() => jivo_onLoadCallback());""",
         ["open", {"start": "chat"}],
         "jivo_onClientStartChat()",
@@ -155,7 +155,7 @@ VENDORS: dict[str, Vendor] = {
         window.drift = { on: listen, api: { openChat: hear("open"), setUserAttributes: hear("attributes"),
           widget: { hide: hear("hide"), show: hear("show") } } };
         for (const [verb, ...rest] of queued) drift[verb](...rest);
-        soon(() => tell("ready", drift.api));""",
+        soon(() => tell("ready", drift.api, { isOnline: true, chatOpen: false, widgetVisible: true }));""",
         ["open"],
         'tell("startConversation", { conversationId: 77 })',
         "77",

@@ -105,6 +105,16 @@ async def test_it_tells_that_a_conversation_began(clew: FakeClew, page: Page, na
     await clew.until(lambda: any(one in clew.events for one in begun))
 
 
+@pytest.mark.parametrize(("name", "event"), [("drift", "online"), ("jivochat", "offline")])
+async def test_it_tells_once_it_is_loaded_whether_somebody_is_there(
+    clew: FakeClew, page: Page, name: str, event: str
+) -> None:
+    await shop_with(clew, page, name)
+    await page.get_by_role("button", name="Ask us").click()
+    await clew.until(lambda: any(one.get("event") == event for one in clew.events))
+    assert {one["event"] for one in clew.events if one["event"] in ("online", "offline")} == {event}
+
+
 @pytest.mark.parametrize("name", ["crisp", "intercom", "chatwoot"])
 async def test_a_question_from_an_invite_is_its_first_message_where_it_can_be(
     clew: FakeClew, page: Page, name: str
