@@ -87,6 +87,15 @@ def test_settings_that_cannot_work_are_told() -> None:
     ]
 
 
+def test_a_token_to_ask_who_is_there_needs_the_ids_of_the_address_that_is_asked() -> None:
+    ids = {"website_token": "aBcDeFgHiJkLmNoPqRsTuVwX"}
+    assert problems(provider="chatwoot", ids=ids) == []
+    assert problems(provider="chatwoot", ids=ids, presence_token="secret") == [
+        ("sites.0.chat.ids", "`account_id` of Chatwoot is missing, which `presence_token` needs")
+    ]
+    assert problems(provider="chatwoot", ids=ids | {"account_id": "1"}, presence_token="secret") == []
+
+
 def test_every_provider_says_where_its_facts_are_from() -> None:
     for provider in providers().values():
         assert provider.sources
