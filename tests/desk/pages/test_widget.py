@@ -221,6 +221,40 @@ async def test_a_message_counts_in_the_title_of_a_hidden_page(desk: DeskServer, 
     await expect(page).to_have_title("Pots")
 
 
+async def test_a_sound_is_asked_for_first_and_comes_only_while_the_chat_is_not_looked_at(
+    desk: DeskServer, shop: Open
+) -> None:
+    talk = await desk.says("is it blue?")
+    page = await shop(widget={"sound": True})
+    await page.evaluate("""() => {
+      window.tones = 0;
+      const start = OscillatorNode.prototype.start;
+      OscillatorNode.prototype.start = function (...args) { tones++; return start.apply(this, args); };
+    }""")
+    await until(lambda: len(desk.service.hub) == 1)
+
+    async def hears(text: str) -> int:
+        """The tones after an agent's next message, to a minimised chat."""
+        await page.get_by_role("button", name="Minimise chat").click()
+        await answers(desk, talk, text)
+        await expect(page.get_by_role("button", name="1 new message")).to_be_visible()
+        await page.get_by_role("button", name="1 new message").click()
+        await expect(page.locator(".row.agent .text", has_text=text)).to_be_visible()
+        return int(await page.evaluate("tones"))
+
+    assert await hears("It is.") == 0, "nobody was asked yet"
+    await page.get_by_role("button", name="More").click()
+    await page.get_by_role("button", name="Sound for new messages").click()
+    await page.wait_for_function("tones === 2")
+    await page.get_by_role("button", name="More").click()
+    # What is before the visitor's eyes needs no sound.
+    await answers(desk, talk, "And green.")
+    await expect(page.locator(".row.agent .text", has_text="And green.")).to_be_visible()
+    assert await page.evaluate("tones") == 2
+    await hears("And red.")
+    await page.wait_for_function("tones === 4")
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [
