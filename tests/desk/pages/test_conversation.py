@@ -53,6 +53,21 @@ def harmless(page: str) -> None:
             assert target.startswith(("/-/clew/desk", "#", "/", "data:image/svg+xml,", f"{SHOP}/")), target
 
 
+async def test_the_invite_that_began_a_conversation_is_its_first_line(desk: DeskServer) -> None:
+    talk = await desk.says("Which grinder?", invite="Any <b>question</b> on mugs?", rule="mugs")
+    agent = await desk.agent()
+    for path in (f"desk/conversations/{talk}", "desk/talks"):
+        await desk.conversations.claim("shop", talk, "bo", desk.service.clock.now())
+        page = (await agent.get(path)).text
+        first, second, *_ = LexborHTMLParser(page).css(".messages > .message")
+        assert "Invite of the rule mugs" in text_of(first.html or "")
+        assert first.css_first(".text").text() == "Any <b>question</b> on mugs?"
+        assert second.css_first(".text").text() == "Which grinder?"
+    # One without an invite has none.
+    other = await desk.says("Hello", "x" * 25)
+    assert "Invite" not in text_of((await agent.get(f"desk/conversations/{other}")).text)
+
+
 async def test_the_inbox_shows_waiting_time_partner_and_page(desk: DeskServer) -> None:
     await visit(
         desk,
