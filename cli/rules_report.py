@@ -103,7 +103,8 @@ def _show(report: Report, chosen: list[Sheet]) -> None:
             _print_apart(console, escape(one.title), names, rows)
         console.print()
     for rule in report.rules:
-        print_line(f"{rule.rule}: {rule.verdict.word}. {rule.verdict.sentence}")
+        said = f"{rule.rule}: {rule.verdict.word}. {rule.verdict.sentence}"
+        print_line(f"{said} {rule.crowd}".rstrip())
     if report.lift.verdict is not None:
         said = report.lift.verdict.sentence if report.lift.planned else report.lift.figures
         print_line(f"Invites: {report.lift.word}. {said}")

@@ -30,7 +30,9 @@ async def desk(tmp_path: Path) -> AsyncIterator[DeskServer]:
         yield built
 
 
-async def invited(desk: DeskServer, number: str, arm: str, *, went_on: bool = True) -> str:
+async def invited(
+    desk: DeskServer, number: str, arm: str, *, went_on: bool = True, client: str | None = None
+) -> str:
     """A visitor whose order `number` will be."""
     now, visitor = desk.service.clock.now() - 3600, f"visitor{number}".ljust(26, "0")
     edition = desk.service.sites["shop"].invites.experiment("sizes")
@@ -40,7 +42,7 @@ async def invited(desk: DeskServer, number: str, arm: str, *, went_on: bool = Tr
         times["went_on"] = now + 30
     stood = Situation(95, 2, "80.00", "EUR")
     key = ("shop", "sizes", edition.version, visitor, arm)
-    await desk.service.ledger.exposures.write([Exposure(*key, times, stood)])
+    await desk.service.ledger.exposures.write([Exposure(*key, times, stood, client)])
     talk = await desk.says("hello", visitor, rule="sizes", now=now + 60)
     for seconds in (30, 630):
         await desk.conversations.add_agent_message(
@@ -119,9 +121,10 @@ async def test_a_quiet_week_costs_what_was_paid_and_tells_no_rate_of_nothing(des
     """features B19"""
     await desk.service.ledger.desk_days.add({("shop", "anna", _today(desk)): (3600.0, 3 * 3600.0)})
     async with aclosing(await desk.agent("cy", role="lead")) as client:
+        # A sheet waits for the report, however long it takes.
+        weeks = await sheet_of(client, "week")
         page = (await client.get("desk/results?weeks=4")).text
         assert "<dt>Cost</dt><dd><b>36.00 EUR</b>" in page
-        weeks = await sheet_of(client, "week")
         assert [week["cost"] for week in weeks] == ["0.00 EUR", "0.00 EUR", "0.00 EUR", "36.00 EUR"]
         assert "0 conversations yet, so the rate may be anything" in page
         assert not [rate for rate in ("50.0 %", "16.7 %", "0.0 % to 100.0 %") if rate in page]
@@ -133,6 +136,17 @@ def _today(desk: DeskServer) -> str:
     from datetime import UTC, datetime
 
     return datetime.fromtimestamp(desk.service.clock.now(), UTC).date().isoformat()
+
+
+async def test_it_is_told_that_much_came_from_one_network(desk: DeskServer) -> None:
+    for number in range(7):
+        await invited(desk, f"{number}", "ask", client="0123456789abcdef" if number else None)
+    async with aclosing(await desk.agent("cy", role="lead")) as client:
+        await sheet_of(client, "verdicts")
+        page = (await client.get("desk/results?weeks=4")).text
+    assert (
+        "6 of 7 conversations came from one client network, of which a verdict counts one in twenty" in page
+    )
 
 
 async def test_what_takes_long_is_counted_off_the_request(desk: DeskServer) -> None:
