@@ -215,9 +215,9 @@ class Hub:
         """The sites of which visitors' streams are open."""
         return [_site(topic) for topic in self._topics if topic.startswith("presence/")]
 
-    def heard(self, topic: str) -> bool:
-        """Whether `topic` has listeners."""
-        return topic in self._topics
+    def heard(self, topic: str) -> int:
+        """How many listeners `topic` has."""
+        return len(self._topics.get(topic, ()))
 
     def shown_visits(self) -> list[tuple[str, str]]:
         """Site and visitor of every visit with listeners."""

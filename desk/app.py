@@ -1,11 +1,13 @@
 """The Starlette app for everything under a site's prefix."""
 
+from collections.abc import Awaitable, Callable, Mapping
+
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .api import (
     cobrowsing,
@@ -72,14 +74,30 @@ async def _fault(request: Request, error: Exception) -> Response:
     return JSONResponse({"error": "something failed here; it was noted"}, 500, headers=NO_STORE)
 
 
-class DeskApp(Starlette):
-    """Starlette, but for what each page view asks: that goes to its endpoint without a detour."""
+def _direct(endpoint: Callable[[Request], Awaitable[Response]]) -> ASGIApp:
+    """An endpoint as an app."""
 
-    _decide = Front(decide.decide_app)
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        response = await endpoint(Request(scope, receive, send))
+        await response(scope, receive, send)
+
+    return Front(app)
+
+
+class DeskApp(Starlette):
+    """Starlette, but for what is asked most often: that goes to its endpoint without a detour, which costs as
+    much as the answer. An open stream is half as large in memory without it."""
+
+    _directly: Mapping[tuple[str, str], ASGIApp] = {
+        ("POST", "/decide"): Front(decide.decide_app),
+        ("POST", "/messages"): _direct(messages.send),
+        ("GET", "/stream"): _direct(messages.stream),
+    }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
-        if scope["type"] != "http" or scope["path"] != "/decide" or scope["method"] != "POST":
+        app = self._directly.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
+        if app is None:
             await super().__call__(scope, receive, send)
             return
         started = False
@@ -90,7 +108,7 @@ class DeskApp(Starlette):
             await send(message)
 
         try:
-            await self._decide(scope, receive, sending)
+            await app(scope, receive, sending)
         except Exception as error:
             if started:
                 raise

@@ -45,7 +45,8 @@ class MessageBody(BaseModel):
 
 
 @api
-async def _send(request: Request, at: RequestContext) -> Response:
+async def send(request: Request, at: RequestContext) -> Response:
+    """Add a message of the visitor."""
     known, cookie, stored = await writer(request, at)
     body = await json_body(request, MessageBody)
     message = VisitorMessage(body.text, body.client_id, body.language, body.rule)
@@ -108,7 +109,8 @@ async def _typing(request: Request, at: RequestContext) -> Response:
 
 
 @api
-async def _stream(request: Request, at: RequestContext) -> Response:
+async def stream(request: Request, at: RequestContext) -> Response:
+    """The visitor's stream: its conversation's messages, signs, and whether somebody is there."""
     visitor = known_writer(request, at).visitor
     at.take("reads")
     conversations, site = at.service.conversations, at.site.name
@@ -176,8 +178,8 @@ async def _stream(request: Request, at: RequestContext) -> Response:
 
 
 routes: list[BaseRoute] = [
-    Route("/messages", _send, methods=["POST"]),
+    Route("/messages", send, methods=["POST"]),
     Route("/messages", _read, methods=["GET"]),
     Route("/typing", _typing, methods=["POST"]),
-    Route("/stream", _stream, methods=["GET"]),
+    Route("/stream", stream, methods=["GET"]),
 ]

@@ -30,6 +30,9 @@ LOOK_SECONDS = 10.0
 # and a half, at random, so that many desks do not all reload at the same moment.
 GAP_SECONDS = (1.0, 1.5)
 SOON_SECONDS = 0.1  # after a look that found nothing
+SPREAD_SECONDS = 0.01
+"""For each desk of the site: what happens after a while of silence wakes all of them, and they look at random
+within so long, not all at the same moment."""
 SHOWN_TALKS, OWN_TALKS = 8, 20
 """Most conversations of one page, and most of an agent's own, whose messages a stream brings."""
 
@@ -141,7 +144,7 @@ class DeskReader:
         self._is_first = True
         self._session_at = -math.inf
         self._elsewhere: Mapping[str, int] | None = None
-        self._look_is_due = True
+        self._look_is_due = self._look_has_its_turn = True  # the first one is at once
         self._looking: asyncio.Task[_Seen] | None = None
 
     @property
@@ -177,7 +180,11 @@ class DeskReader:
         if woken - self._topics or clock() >= listener.look_at:
             self._look_is_due = True
         if self._look_is_due and self._looking is None:
+            if clock() >= listener.later_at and not self._look_has_its_turn:
+                desks = self._at.service.hub.heard(desk_topic(self._at.site.name))
+                listener.later_at = clock() + random.uniform(0, SPREAD_SECONDS * desks)  # noqa: S311
             if clock() < listener.later_at:
+                self._look_has_its_turn = True
                 listener.look_at = min(listener.look_at, listener.later_at)
             else:
                 self._begin_look(listener)
@@ -186,7 +193,7 @@ class DeskReader:
     def _begin_look(self, listener: Listener) -> None:
         """In a busy hour each message wakes all desks: they look once for many, and are not woken by these
         topics until they may look again."""
-        self._look_is_due = False
+        self._look_is_due = self._look_has_its_turn = False
         listener.later, listener.later_at = frozenset(listener.topics - self._topics), math.inf
         listener.look_at = math.inf
         self._looking = asyncio.create_task(self._look(), name="clew-desk-look")

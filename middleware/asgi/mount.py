@@ -17,7 +17,7 @@ from ...service.site import SiteRuntime
 from ...settings.changes import Changes
 from ...settings.model import Settings
 from ..exchange.exchange import Exchange, Forward, OwnPage
-from ..exchange.origin import origin_of, untrusted_field
+from ..exchange.origin import Origins, untrusted_field
 from .own_pages import inner_scope, misdirected, refuse, shop_scope, target_path, to_desk
 from .reloads import Reloads
 from .sender import Sender
@@ -50,6 +50,7 @@ class ClewMiddleware:
         self._strict = wants_strict(settings) if strict is None else strict
         self._file = None if isinstance(settings, Settings) else Path(settings)
         self._building = asyncio.Lock()
+        self._origins: tuple[Settings, Origins] | None = None
         self._instead: ASGIApp | None = None  # answers everything if the settings cannot be used
         try:
             self._build(settings)
@@ -142,7 +143,9 @@ class ClewMiddleware:
 
     def _origin_of(self, scope: Scope) -> Origin:
         settings = self.service.settings
-        return origin_of(scope, settings.trusted_proxies, settings.forwarded_host)
+        if self._origins is None or self._origins[0] is not settings:
+            self._origins = settings, Origins(settings.trusted_proxies, settings.forwarded_host)
+        return self._origins[1].of(scope)
 
     async def _http(
         self, site: SiteRuntime, path: bytes, origin: Origin, scope: Scope, receive: Receive, send: Send

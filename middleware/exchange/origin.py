@@ -14,7 +14,7 @@ from ...injector.heads import Header, Headers, value, values
 from ...service.origin import LONGEST_HOST, Origin
 from ..http.hops import HOP_BY_HOP, IDENTITY, UNDERSCORED, without_options
 
-__all__ = ["Networks", "Origin", "forwarded_headers", "is_trusted", "origin_of"]
+__all__ = ["Networks", "Origin", "Origins", "forwarded_headers", "is_trusted", "origin_of"]
 
 Networks = Sequence[IPv4Network | IPv6Network]
 Scheme = Literal["http", "https"]
@@ -32,6 +32,11 @@ _DROPPED_FROM_CLIENTS = _DROPPED_FROM_PROXIES | IDENTITY
 # limits also bound the caches below.
 _LONGEST_HOP = 80
 _MOST_HOPS = 16
+
+
+# All that `origin_of` reads. What is longer than usual is not kept, so that strangers fill no memory.
+_OF_ORIGIN = frozenset({b"host", b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto"})
+KNOWN_ORIGINS, LONGEST_KNOWN = 4096, 400
 
 
 def is_trusted(peer: str | None, trusted: Networks) -> bool:
@@ -84,6 +89,27 @@ def untrusted_field(fields: Mapping[bytes, bytes], peer: str | None, trusted: Ne
         if name in fields:
             return None if peer is None or is_trusted(peer, trusted) else name.decode().title()
     return None
+
+
+class Origins:
+    """The same for all connections of one process, by the settings' `trusted_proxies` and `forwarded_host`:
+    requests of one client say the same of it, again and again."""
+
+    def __init__(self, trusted: Networks, forwarded_host: bool) -> None:
+        self._trusted = trusted
+        self._forwarded_host = forwarded_host
+        self._known = lru_cache(maxsize=KNOWN_ORIGINS)(self._find)
+
+    def of(self, scope: Mapping[str, Any]) -> Origin:
+        """Of one connection; see `origin_of`."""
+        peer: str | None = scope["client"][0] if scope.get("client") else None
+        fields = tuple([pair for pair in scope["headers"] if pair[0] in _OF_ORIGIN])
+        is_short = sum([len(text) for _, text in fields]) <= LONGEST_KNOWN
+        return (self._known if is_short else self._find)(peer, scope["scheme"], fields)
+
+    def _find(self, peer: str | None, scheme: str, fields: tuple[Header, ...]) -> Origin:
+        scope = {"client": None if peer is None else (peer, 0), "scheme": scheme, "headers": fields}
+        return origin_of(scope, self._trusted, self._forwarded_host)
 
 
 @lru_cache(maxsize=4096)
