@@ -78,7 +78,10 @@ class Shots:
         return self.taken
 
     def _context(self) -> BrowserContext:
-        context = self.browser.new_context(locale="en-GB", viewport={"width": 1280, "height": HEIGHT})
+        # Nothing is taken half on its way.
+        context = self.browser.new_context(
+            locale="en-GB", viewport={"width": 1280, "height": HEIGHT}, reduced_motion="reduce"
+        )
         context.set_default_timeout(_MS)
         return context
 
@@ -107,10 +110,19 @@ class Shots:
         expect(shop.get_by_text("the tank slides out")).to_be_visible(timeout=_MS)
         self._shoot(shop, "widget-answered")
         self._shoot(desk, "desk-conversation")
+        desk.get_by_text("Record an order closed here").click()
+        desk.get_by_label("Order number").fill("K-1001")
+        desk.get_by_label("Total").fill("749.00")
+        desk.get_by_label("Currency").fill("EUR")
+        desk.get_by_role("button", name="Record").click()
+        desk.get_by_text("The order is recorded.").wait_for()
+        self._shoot(desk, "desk-conversation-order")
 
     def _desk(self, desk: Page) -> None:
         for path in desk_pages():
             desk.goto(self.services.addresses.desk + path)
+            # Figures that are counted meanwhile: the page loads itself again.
+            expect(desk.get_by_text("The figures are being counted.")).to_have_count(0, timeout=_MS)
             self._shoot(desk, "desk-" + (path.replace("/", "-") or "inbox"))
 
     def _shoot(self, page: Page, name: str) -> None:
