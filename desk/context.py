@@ -1,6 +1,9 @@
 """Where a request below the prefix stands: the running service, the site, and who asked."""
 
+import dataclasses
+
 from msgspec import Struct
+from msgspec.structs import replace
 from starlette.requests import Request
 
 from ..service.limits import Hold, Own
@@ -19,6 +22,13 @@ class RequestContext(Struct, frozen=True):
     site: SiteRuntime
     origin: Origin
     way: Way | None = None
+
+    async def whole(self) -> "RequestContext":
+        """The same with the site's rules: if it is being compiled, once it is."""
+        if self.site.ready:
+            return self
+        site = await self.service.sites.whole(self.site.name)
+        return replace(self, site=site, way=self.way and dataclasses.replace(self.way, site=site))
 
     @property
     def chosen(self) -> str | None:

@@ -7,10 +7,10 @@
 | `/-/clew/site/NAME/desk/…` | the desk of one of several sites |
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..service.site import SiteRuntime
+from ..service.sites import Sites
 
 ROOT = "/-/clew"
 HOME = f"{ROOT}/desk/"
@@ -36,7 +36,7 @@ class Way:
     chosen: bool
 
 
-def way(sites: Mapping[str, SiteRuntime], path: bytes) -> Way | None:
+def way(sites: Sites, path: bytes) -> Way | None:
     """Where a raw path on the desk's host leads; None for nowhere."""
     below = path.removeprefix(ROOT.encode())
     if below == path:
@@ -45,9 +45,10 @@ def way(sites: Mapping[str, SiteRuntime], path: bytes) -> Way | None:
         chosen = len(sites) == 1
         if not chosen and below.decode("latin-1") not in UNCHOSEN:
             return None
-        return Way(next(iter(sites.values())), ROOT, below, chosen)
-    name, _, rest = below.removeprefix(b"/site/").partition(b"/")
-    site = sites.get(name.decode("latin-1")) if below.startswith(b"/site/") else None
-    if site is None or not (rest == b"desk" or rest.startswith(b"desk/")):
+        return Way(sites.at_once(next(iter(sites))), ROOT, below, chosen)
+    first, _, rest = below.removeprefix(b"/site/").partition(b"/")
+    name = first.decode("latin-1") if below.startswith(b"/site/") else ""
+    if name not in sites or not (rest == b"desk" or rest.startswith(b"desk/")):
         return None
+    site = sites.at_once(name)
     return Way(site, f"{ROOT}/site/{site.name}", b"/" + rest, True)

@@ -46,8 +46,8 @@ class Adapting:
         found: dict[str, Sequence[float]] = {}
         for name in list(self._sites.table.by_name):
             try:
-                if any(rule.adaptive for rule in self._sites.rules(name)):
-                    found |= await self._of(self._sites[name])
+                if any(rule.adaptive for rule in self._sites.rules(name, having='"adaptive"')):
+                    found |= await self._of(await self._sites.whole(name))
             except Exception as error:
                 self._events.failed(error, site=name, where="adaptive rules")
         self._inviting.parts = {**self._inviting.parts, **found} if found else self._inviting.parts

@@ -77,8 +77,10 @@ class Judge:
         if not await self._has_turn():
             return
         for name in list(self._sites.table.by_name):
+            if not self._sites.has_rules(name):
+                continue
             try:
-                site = self._sites[name]
+                site = await self._sites.whole(name)
                 if any(rule.invites for rule in site.settings.rules):
                     await self.judge(site)
             except Exception as error:

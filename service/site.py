@@ -52,13 +52,14 @@ KINDS = 4096  # addresses of a site whose kinds are remembered
 class SiteRuntime:
     """A compiled site. The constructor raises the errors of its parts if the settings are invalid, and
     UnfitError if the rules of a revision are. `revision` is the number of the one that is in force, 0 where
-    there is none."""
+    there is none. `ready` is false for one that stands in without its rules until they are compiled."""
 
     def __init__(
         self, settings: Settings, site: Site, catalogue: Catalogue, stored: Stored | None = None
     ) -> None:
         site = with_platform(with_rules(site, stored))
         self.revision = 0 if stored is None else stored.number
+        self.ready = True
         self.settings = site
         self.name = site.name
         self.prefix = site.prefix

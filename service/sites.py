@@ -1,9 +1,12 @@
 """The sites of a running clew, by name and by the Host header of a request.
 
-A site is compiled when it is first requested, and dropped when many others were requested since. New settings
-are swapped in between two steps of the loop: a request in progress keeps the site that it started with.
+A site is compiled when it is first requested, and dropped when many others were requested since. One with
+many rules is compiled in a thread: until then its pages are served without rules, and what asks for rules
+waits. New settings are swapped in between two steps of the loop: a request in progress keeps the site that it
+started with.
 """
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -27,6 +30,9 @@ AT_ONCE = 50
 # Maximum number of removed partners that are remembered, for calls that were already due.
 FORMER = 10_000
 CLOCK_JUMPS = 20
+# A site with more rules, or more bytes of a revision's JSON, is not compiled in the loop: a rule takes 50 µs.
+MANY_RULES = 100
+MANY_BYTES = 32 << 10
 
 
 class SiteTable:
@@ -59,6 +65,8 @@ class Sites(Mapping[str, SiteRuntime]):
         self._kept = kept
         self.table = SiteTable(settings)
         self._compiled: OrderedDict[str, SiteRuntime] = OrderedDict()
+        # Sites that are being compiled in threads: how they stand without their rules, and the work.
+        self._coming: dict[str, tuple[SiteRuntime, asyncio.Task[None]]] = {}
         self._former: OrderedDict[tuple[str, str], Partner] = OrderedDict()
         # Steps of the clock, for sites that are compiled later.
         self._set_back: tuple[tuple[float, float], ...] = ()
@@ -80,6 +88,65 @@ class Sites(Mapping[str, SiteRuntime]):
             return self._compile(name)
         self._compiled.move_to_end(name)
         return site
+
+    def at_once(self, name: str) -> SiteRuntime:
+        """A site, for a request: the same as by its name, but one with many rules that has to be compiled
+        comes without its rules (`ready` is false), and is compiled in a thread meanwhile."""
+        if name in self._compiled or not self._has_many(name):
+            return self[name]
+        found = self._coming.get(name)
+        if found is None:
+            light = SiteRuntime(
+                self.table.settings,
+                self.table.by_name[name].model_copy(update={"rules": []}),
+                self._catalogue,
+            )
+            light.ready = False
+            self._equip(light)
+            task = asyncio.get_running_loop().create_task(self._bring(name))
+            # A failure is told to those who wait; if nobody does, the next request tries again.
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+            found = self._coming[name] = light, task
+        return found[0]
+
+    async def whole(self, name: str) -> SiteRuntime:
+        """A site with its rules, waiting until they are compiled. Raises KeyError, and the errors of
+        `SiteRuntime`."""
+        while name not in self._compiled and self._has_many(name):
+            self.at_once(name)
+            await asyncio.shield(self._coming[name][1])
+        return self[name]
+
+    def _has_many(self, name: str) -> bool:
+        stored = self.stored.get(name)
+        if stored is None or stored.rules is None:
+            return len(self.table.by_name[name].rules) > MANY_RULES
+        return len(stored.rules) > MANY_BYTES
+
+    async def _bring(self, name: str) -> None:
+        """Compile a site in a thread, by the settings and the revision of the moment when that is done."""
+        try:
+            while name in self.table.by_name and name not in self._compiled:
+                table, stored = self.table, self.stored.get(name)
+                try:
+                    site = await asyncio.to_thread(self.build, table, name, stored)
+                except UnfitError as error:
+                    if stored is not None and self.stored.get(name) is stored:
+                        self.unfit(stored, error)
+                    continue
+                if self.table is table and self.stored.get(name) is stored and name not in self._compiled:
+                    self._keep(site)
+        finally:
+            found = self._coming.get(name)
+            if found is not None and found[1] is asyncio.current_task():
+                del self._coming[name]
+
+    def has_rules(self, name: str) -> bool:
+        """Whether a site has rules, without compiling it."""
+        stored = self.stored.get(name)
+        if stored is None or stored.rules is None:
+            return bool(self.table.by_name[name].rules)
+        return stored.rules != "[]"
 
     def __contains__(self, name: object) -> bool:
         return name in self.table.by_name
@@ -104,9 +171,12 @@ class Sites(Mapping[str, SiteRuntime]):
         `SiteRuntime`."""
         return SiteRuntime(table.settings, table.by_name[name], self._catalogue, stored)
 
-    def _keep(self, site: SiteRuntime) -> None:
+    def _equip(self, site: SiteRuntime) -> None:
         site.set_back(self._set_back)
         site.clicks.crowd = self._crowd
+
+    def _keep(self, site: SiteRuntime) -> None:
+        self._equip(site)
         self._compiled[site.name] = site
         if len(self._compiled) > self._kept:
             self._compiled.popitem(last=False)
@@ -173,6 +243,7 @@ class Sites(Mapping[str, SiteRuntime]):
         changes = Changes.between(old, new)
         for name in (*changes.changed, *changes.removed):
             self._compiled.pop(name, None)
+            self._coming.pop(name, None)
             staying = {partner.id for partner in new[name].partners} if name in new else set()
             for partner in old[name].partners:
                 if partner.id not in staying:
@@ -200,10 +271,11 @@ class Sites(Mapping[str, SiteRuntime]):
             site.set_back(self._set_back)
 
     def at(self, host: str) -> SiteRuntime | None:
-        """The site for a Host header, or None. A port is compared only if the settings have one."""
+        """The site for a Host header, or None; see `at_once`. A port is compared only if the settings have
+        one."""
         table = self.table
         name = table.at(host) if len(host) <= LONGEST_HOST else table.any_host
-        return None if name is None else self[name]
+        return None if name is None else self.at_once(name)
 
     def settings_of(self, name: str) -> Site | None:
         """A site's own settings, without those of its platform, and without compiling it."""

@@ -103,6 +103,8 @@ def decide(
     the body. Raises Refused where the body is not as it should be.
     """
     service, site = at.service, at.site
+    if not site.ready:
+        return _with_rules(at, scope, fields, text)
     body = _body(text)
     accepted = fields.get(b"accept-language", b"")[:ACCEPTED_LENGTH].decode("latin-1")
     page = PageNow(
@@ -141,6 +143,14 @@ def decide(
             return _awaited(at, found, began)
         _took(at, found.action, began)
     return found
+
+
+async def _with_rules(
+    at: RequestContext, scope: Mapping[str, Any], fields: Mapping[bytes, bytes], text: bytes
+) -> Answer:
+    """The answer, once the rules of the site are compiled."""
+    found = decide(await at.whole(), scope, fields, text)
+    return found if isinstance(found, Answer) else await found
 
 
 async def _awaited(at: RequestContext, found: Awaitable[Answer], began: float) -> Answer:

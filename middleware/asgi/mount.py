@@ -188,7 +188,8 @@ class ClewMiddleware:
     async def _own_page(
         self, plan: OwnPage, site: SiteRuntime, origin: Origin, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        await self._desk(inner_scope(scope, plan, RequestContext(self.service, site, origin)), receive, send)
+        context = await RequestContext(self.service, site, origin).whole()
+        await self._desk(inner_scope(scope, plan, context), receive, send)
 
     async def _watched(
         self, exchange: Exchange, plan: Forward, scope: Scope, receive: Receive, send: Send

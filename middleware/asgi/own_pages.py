@@ -47,7 +47,7 @@ async def to_desk(
     found = way(service.sites, path)
     if found is not None:
         context = RequestContext(service, found.site, origin, found)
-        await desk(inner_scope(scope, OwnPage(found.path), context), receive, send)
+        await desk(inner_scope(scope, OwnPage(found.path), await context.whole()), receive, send)
     elif path in (b"", b"/") and scope["type"] == "http":
         headers = [(b"location", HOME.encode()), (b"content-length", b"0"), (b"cache-control", b"no-store")]
         await send({"type": "http.response.start", "status": 303, "headers": headers})

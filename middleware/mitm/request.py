@@ -38,7 +38,7 @@ class Requests:
         addresses = _addresses(flow, origin_seen) if reverse and ctx.options.clew_rewrite else None
         path, _, query = flow.request.data.path.partition(b"?")
         if service.sites.is_desk_host(origin_seen.host):
-            self._to_desk(flow, path, origin_seen)
+            await self._to_desk(flow, path, origin_seen)
             return
         state = FlowState(self._service.clock.monotonic(), addresses)
         site = service.sites.at(addresses.authority.decode("latin-1") if addresses else origin_seen.host)
@@ -55,7 +55,8 @@ class Requests:
             )
             plan = await self._plan(state, site, head)
             if isinstance(plan, OwnPage):
-                self._to_own_pages(flow, state, plan, RequestContext(service, site, origin_seen))
+                context = await RequestContext(service, site, origin_seen).whole()
+                self._to_own_pages(flow, state, plan, context)
                 return
             headers = plan
         else:
@@ -95,13 +96,13 @@ class Requests:
             self._service.attribution.finish(exchange)
         return plan.headers
 
-    def _to_desk(self, flow: http.HTTPFlow, path: bytes, origin_seen: Origin) -> None:
+    async def _to_desk(self, flow: http.HTTPFlow, path: bytes, origin_seen: Origin) -> None:
         """All paths on the desk's own host belong to clew."""
         found = ways.way(self._service.sites, path)
         if found is None:
             _refuse(flow, 404)
             return
-        context = RequestContext(self._service, found.site, origin_seen, found)
+        context = await RequestContext(self._service, found.site, origin_seen, found).whole()
         self._to_own_pages(
             flow, FlowState(self._service.clock.monotonic(), None), OwnPage(found.path), context
         )

@@ -128,6 +128,8 @@ class DecideRequest(RequestHandler):
     async def _decide_later(self, found: Awaitable[Answer]) -> None:
         try:
             answer = await found
+        except Refused as refused:
+            self._refuse(refused)
         except Exception as error:
             self._fail(error)
         else:

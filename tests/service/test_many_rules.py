@@ -8,7 +8,7 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx2
 import pytest
@@ -117,6 +117,72 @@ async def test_ten_thousand_rules_decide_are_explained_and_replaced_outside_of_t
         assert (await ask(browser, "view-0003"))["action"] == "hide"
         assert len(compiled) == 1
         assert threading.main_thread() not in compiled
+
+
+class Noted(SiteRuntime):
+    """Notes in which threads sites are compiled, and waits with those that have many rules."""
+
+    threads: ClassVar[list[tuple[int, bool]]]
+    began: ClassVar[threading.Event]
+    go: ClassVar[threading.Event]
+
+    def __init__(self, *given: Any) -> None:
+        many = len(given[1].rules)
+        self.threads.append((many, threading.current_thread() is threading.main_thread()))
+        if many:
+            self.began.set()
+            assert self.go.wait(30)
+        super().__init__(*given)
+
+
+@pytest.fixture
+def noted(monkeypatch: pytest.MonkeyPatch) -> type[Noted]:
+    Noted.threads, Noted.began, Noted.go = [], threading.Event(), threading.Event()
+    monkeypatch.setattr(sites, "SiteRuntime", Noted)
+    return Noted
+
+
+async def test_a_site_with_many_rules_that_is_requested_anew_is_compiled_outside_of_the_loop(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Its pages are served meanwhile, and decisions and the desk wait for its rules."""
+    file = write(tmp_path, rules(sites.MANY_RULES + 1))
+    async with running(file) as (clew, browser):
+        noted = request.getfixturevalue("noted")
+        found = clew.service.sites
+        found._compiled.clear()
+        page = await browser.get("https://shop.example/?utm_source=mail")
+        assert page.status_code == 404
+        assert "clew_visitor" in page.headers["set-cookie"]
+        asked = asyncio.create_task(ask(browser, "view-0001"))
+        desk = asyncio.create_task(browser.get("desk/login"))
+        assert await asyncio.to_thread(noted.began.wait, 30)
+        # The rest of clew goes on.
+        assert (await browser.get("https://shop.example/")).status_code == 404
+        assert not asked.done()
+        assert not desk.done()
+        noted.go.set()
+        answer, login = await asyncio.wait_for(asyncio.gather(asked, desk), 30)
+        assert (answer["action"], answer["rule"], login.status_code) == ("show", "last", 200)
+        assert noted.threads == [(0, True), (sites.MANY_RULES + 1, False)]
+        assert found.at("shop.example") is found["shop"]
+        assert found["shop"].ready
+
+
+async def test_settings_that_change_while_a_site_is_compiled_are_those_that_are_used(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    file = write(tmp_path, rules(sites.MANY_RULES + 1))
+    async with running(file) as (clew, browser):
+        clew.service.sites._compiled.clear()
+        noted = request.getfixturevalue("noted")
+        asked = asyncio.create_task(ask(browser, "view-0001"))
+        assert await asyncio.to_thread(noted.began.wait, 30)
+        write(tmp_path, rules(sites.MANY_RULES + 1, last="hide"))
+        await clew.reload()
+        noted.go.set()
+        answer = await asyncio.wait_for(asked, 30)
+        assert (answer["action"], answer["rule"]) == ("hide", "last")
 
 
 @pytest.mark.slow
