@@ -44,7 +44,8 @@ TOUCHES_LIMIT = 64 * 1024  # bytes of touches when decompressed
 
 _SESSION = b"; Path=/; HttpOnly; SameSite=Lax"
 _LASTING = b"; Max-Age=%d" % MAX_AGE + _SESSION
-_AGREED, _NECESSARY = "agreed", "necessary"  # among the packed items
+# Among the packed items; a rule's name has no space.
+_AGREED, _NECESSARY, _INVITED = "agreed", "necessary", "invited "
 _VERSION = 1
 _NONCE, _TAG = 12, 16
 _DEFLATE_ERROR = cast("type[Exception]", isal_zlib.error)  # an instance by isal's stubs
@@ -65,10 +66,11 @@ class Known:
     """The content of a cookie: the visitor's id, its touches, and when it was first issued (unix seconds).
 
     `page` is the page view with which it was issued, if any: a visitor is stored only when its cookie has
-    come back. `agreed`: it was issued to a visitor who was asked for consent and gave it. `necessary`: it
-    was issued without, and all its touches are clicks that their networks count as strictly necessary. At a
-    site that asks, any other cookie serves the chat alone. `stale`: the cookie was encrypted with a previous
-    secret, and must be set again before that secret is removed.
+    come back. `invited` is the rule whose invite that page view got. `agreed`: it was issued to a visitor who
+    was asked for consent and gave it. `necessary`: it was issued without, and all its touches are clicks that
+    their networks count as strictly necessary. At a site that asks, any other cookie serves the chat alone.
+    `stale`: the cookie was encrypted with a previous secret, and must be set again before that secret is
+    removed.
     """
 
     visitor: str
@@ -78,11 +80,12 @@ class Known:
     agreed: bool = False
     necessary: bool = False
     stale: bool = field(default=False, compare=False)
+    invited: str = ""
 
     @property
     def restored(self) -> Restored:
         """What it has to tell the store."""
-        return Restored(self.touches, self.page)
+        return Restored(self.touches, self.page, self.invited)
 
 
 def new_visitor_id() -> str:
@@ -183,6 +186,8 @@ def _packed(known: Known, touches: list[Touch], page: Page | None) -> bytes:
     items: list[object] = [t.to_json() for t in touches]
     if page is not None:
         items.append([page.view, int(page.at), page.url[:PAGE_URL], page.title[:PAGE_TITLE]])
+        if known.invited:
+            items.append(f"{_INVITED}{known.invited}")
     if known.agreed:
         items.append(_AGREED)
     if known.necessary:
@@ -206,7 +211,11 @@ def unpack(plain: bytes) -> Known | None:
             return Known(visitor, touches, issued)
         pages = [Page(*item) for item in items if type(item) is list]
         page = pages[0] if pages else None
-        return Known(visitor, touches, issued, page, _AGREED in items, _NECESSARY in items)
+        told = (item for item in items if isinstance(item, str) and item.startswith(_INVITED))
+        agreed, necessary = _AGREED in items, _NECESSARY in items
+        return Known(
+            visitor, touches, issued, page, agreed, necessary, invited=next(told, "").removeprefix(_INVITED)
+        )
     except (IndexError, TypeError, ValueError, msgspec.ValidationError, _DEFLATE_ERROR):
         return None
 

@@ -62,6 +62,11 @@ def offer_of(offers: Sequence[Offer], rule: str, visit: int) -> Offer | None:
     return next((one for one in reversed(offers) if one.visit == visit and one.rule == rule), None)
 
 
+def offered(offers: Sequence[Offer], rule: str) -> Offer | None:
+    """The newest invite of a rule, in whichever visit; None if the visitor never got one."""
+    return next((one for one in reversed(offers) if one.rule == rule), None)
+
+
 def ignored(offers: Sequence[Offer], visit: int, pages: Mapping[str, int], most: int) -> int:
     """How many invites of a visit were seen, neither answered nor dismissed, and are over: given on as many
     pages as they may be (`pages` by rule, else `most`), or followed by another one."""
@@ -90,16 +95,18 @@ def _with(offers: tuple[Offer, ...], offer: Offer) -> tuple[Offer, ...]:
 
 class Offered(Struct, frozen=True):
     """The browser gets the invite of a rule for a page view. Nothing happens if the visitor's invites are not
-    `before` any more: another tab was faster, and what it changed has to be looked at first."""
+    `before` any more, or it is not in this `visit` (0 for whichever): another tab was faster, and what it
+    changed has to be looked at first."""
 
     before: tuple[Offer, ...]
     rule: str
     view: str
     text: str = ""
+    visit: int = 0
 
     def apply(self, visitor: Record, now: float) -> None:
         """One more page on which it is given."""
-        if visitor.offers != self.before:
+        if visitor.offers != self.before or self.visit not in (0, visitor.visits):
             return
         found = offer_of(visitor.offers, self.rule, visitor.visits)
         one = found or Offer(self.rule, visitor.visits, now, now)
@@ -116,12 +123,17 @@ class Invited(Struct, frozen=True):
     what: str
 
     def apply(self, visitor: Record, now: float) -> None:
-        """An invite ends once; that it was accepted counts more than that another tab dismissed it. The
-        record may not know of one on a visitor's first page."""
-        found = offer_of(visitor.offers, self.rule, visitor.visits)
-        one = found or Offer(self.rule, visitor.visits, now, now)
+        """An invite ends once; that it was accepted counts more than that another tab dismissed it. A browser
+        can tell anything: what the visitor never got, and more pages than it got, do not count. One of an
+        earlier visit, whose page is still open, is one of this visit now."""
+        one = offer_of(visitor.offers, self.rule, visitor.visits)
+        if one is None:
+            earlier = offered(visitor.offers, self.rule)
+            if earlier is None:
+                return
+            one = replace(earlier, visit=visitor.visits, pages=1, seen=0, end="")
         if self.what == "seen":
-            one = replace(one, seen=one.seen + 1, pages=max(one.pages, one.seen + 1))
+            one = replace(one, seen=min(one.seen + 1, one.pages))
         elif one.end in ("", "dismissed", "withdrawn") and one.end != self.what:
             visitor.dismissals += (self.what == "dismissed") - (one.end == "dismissed")
             one = replace(one, end=self.what)

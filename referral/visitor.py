@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from msgspec import Struct, json, to_builtins
 from msgspec.structs import replace
 
-from .invites import Offer, moved_on
+from .invites import Offer, Offered, moved_on
 from .memory import CartHistory, Keeps, Memory, kept
 from .touches import Touch, merge, with_shown
 
@@ -238,16 +238,20 @@ class Touched(Struct, frozen=True):
 
 class Restored(Struct, frozen=True):
     """What the visitor's cookie knows and the store may not: it keeps nobody before the cookie has come back,
-    and it may have lost it. `page` is the page view with which the cookie was issued, if it was one.
+    and it may have lost it. `page` is the page view with which the cookie was issued, if it was one, and
+    `invited` the rule whose invite it got.
     """
 
     touches: tuple[Touch, ...]
     page: Page | None = None
+    invited: str = ""
 
     def apply(self, visitor: Visitor, now: float) -> None:
         """Begin with the page, for a visitor without page views; join the touches in their order of time."""
         if self.page is not None and not visitor.seen_at:
             Viewed(self.page).apply(visitor, self.page.at)
+            if self.invited:
+                Offered((), self.invited, self.page.view).apply(visitor, self.page.at)
         known = visitor.touches
         # Nearly always the same ones.
         if self.touches != known and not all(touch in known for touch in self.touches):

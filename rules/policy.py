@@ -79,6 +79,12 @@ class _Own:
         self.share = None if rule.share >= 100 else (rule.share / 100, share_salt(site.name, rule.name))
         self.experiment = experiment_of(site.name, rule) if rule.invites else None
 
+    def days_left(self, now: float) -> float | None:
+        """For how many days the rule still runs; None if it does not end by itself."""
+        if self.ends is None:
+            return None
+        return max(0.0, self.ends - max(now, self.starts or now)) / DAY
+
 
 class Policy:
     """The policy of a site. `hours` compiles weekly hours."""
@@ -101,6 +107,11 @@ class Policy:
         """Whether a rule has ended by itself."""
         ends = self.own[rule].ends
         return ends is not None and now >= ends
+
+    def at_any_time(self) -> None:
+        """Let each rule act as if it had begun and would not end."""
+        for own in self.own.values():
+            own.starts = own.ends = None
 
 
 class Asked:
@@ -151,28 +162,29 @@ class Asked:
     def _times(self, own: _Own, now: float) -> Refusal | None:
         zone = self._policy.zone
         if own.starts is not None and now < own.starts:
-            return _until(f"it starts on {_local(own.starts, zone)}", own.starts - now)
+            return _until(f"it starts on {_local(own.starts, zone)}", own.starts - now, "starts")
         if own.ends is not None and now >= own.ends:
-            return Refusal(f"it ended on {_local(own.ends, zone)}")
+            return Refusal(f"it ended on {_local(own.ends, zone)}", by="ends")
         if own.hours is not None and not own.hours.open_at(now):
             opens = own.hours.opens_at(now)
             if opens is None:
-                return Refusal("outside its hours")
-            return _until(f"outside its hours; they begin on {_local(opens, zone)}", opens - now)
+                return Refusal("outside its hours", by="hours")
+            why = f"outside its hours; they begin on {_local(opens, zone)}"
+            return _until(why, opens - now, "hours")
         return None
 
     def _default(self) -> Refusal | None:
         load = self._case.load
         if load is not None and not load.online:
-            return Refusal("no agent is there for the default rule", BUSY_SECONDS)
+            return Refusal("no agent is there for the default rule", BUSY_SECONDS, "agents")
         if load is not None and load.busy:
-            return Refusal("the agents are too busy for the default rule", BUSY_SECONDS)
+            return Refusal("the agents are too busy for the default rule", BUSY_SECONDS, "agents")
         return None
 
     def _shared(self, own: _Own) -> Refusal | None:
         if own.share is None or place_of(own.share[1], self._case.visitor) < own.share[0]:
             return None
-        return Refusal(f"the visitor is not in the share of {own.share[0]:.3g} of all")
+        return Refusal(f"the visitor is not in the share of {own.share[0]:.3g} of all", by="share")
 
     # -- invites
 
@@ -180,13 +192,13 @@ class Asked:
         case = self._case
         if case.unread:
             why = "what it dismissed, and how often it was invited, is not known: the visit store fails"
-            return Refusal(why, BUSY_SECONDS)
+            return Refusal(why, BUSY_SECONDS, "store")
         if case.talks:
-            return Refusal("in a talk")
+            return Refusal("in a talk", by="conversation")
         if case.on_order:
-            return Refusal("on the page that showed the order")
+            return Refusal("on the page that showed the order", by="order")
         if case.ordered and rule.stage != "after_sale":
-            return Refusal("the visitor has ordered in this visit")
+            return Refusal("the visitor has ordered in this visit", by="order")
         if self._common is False:
             self._common = self._stopped()
         assert not isinstance(self._common, bool)
@@ -197,10 +209,10 @@ class Asked:
         case, limits = self._case, self._policy.invites
         dismissed = sum(one.visit == case.visit and one.end == "dismissed" for one in case.offers)
         if dismissed >= limits.dismissals:
-            return Refusal(f"{_invites(dismissed)} dismissed in this visit")
+            return Refusal(f"{_invites(dismissed)} dismissed in this visit", by="dismissals")
         passed = ignored(case.offers, case.visit, self._policy.pages, limits.pages)
         if passed >= limits.ignored:
-            return Refusal(f"{_invites(passed)} ignored in this visit")
+            return Refusal(f"{_invites(passed)} ignored in this visit", by="ignored")
         return None
 
     def _own_limits(self, rule: Rule) -> Refusal | None:
@@ -209,49 +221,48 @@ class Asked:
         if rule.cancel_on and case.withdrawn:
             by = [name for name in rule.cancel_on if name in case.withdrawn]
             if by:
-                return Refusal(f"withdrawn in this visit by {' and '.join(by)}")
+                return Refusal(f"withdrawn in this visit by {' and '.join(by)}", by="cancel_on")
         found = offer_of(case.offers, rule.name, case.visit)
         if found is None:
             return self._another(rule)
         if found.end:
-            return Refusal(f"{found.end} in this visit")
+            return Refusal(f"{found.end} in this visit", by=found.end)
         most = self._policy.pages.get(rule.name, limits.pages)
         if found.pages >= most and not found.on(case.view):
-            return Refusal(f"seen on {most} {'page' if most == 1 else 'pages'} of this visit")
+            return Refusal(f"seen on {most} {'page' if most == 1 else 'pages'} of this visit", by="pages")
         return None if found.on(case.view) else self._on_page() or self._paused(rule.name)
 
     def _another(self, rule: Rule) -> Refusal | None:
         case, limits = self._case, self._policy.invites
         here = sum(one.visit == case.visit for one in case.offers)
         if here >= limits.per_visit:
-            return Refusal(f"{_invites(here)} in this visit")
+            return Refusal(f"{_invites(here)} in this visit", by="per_visit")
         days = rule.days or limits.days
         if rule.per_visitor is not None:
             since = case.now - days * DAY
             own = sum(one.rule == rule.name and one.at > since for one in case.offers)
             if own >= rule.per_visitor:
-                return Refusal(f"{_invites(own)} of it within {_days(days)}")
+                return Refusal(f"{_invites(own)} of it within {_days(days)}", by="per_visitor")
         since = case.now - limits.days * DAY
         lately = sum(one.at > since for one in case.offers)
         if lately >= limits.per_visitor:
-            return Refusal(f"{_invites(lately)} within {_days(limits.days)}")
+            return Refusal(f"{_invites(lately)} within {_days(limits.days)}", by="per_visitor")
         return self._on_page() or self._paused(rule.name)
 
     def _on_page(self) -> Refusal | None:
         case, most = self._case, self._policy.invites.per_page
         here = sum(one.visit == case.visit and one.on(case.view) for one in case.offers)
-        return Refusal(f"{_invites(here)} on this page") if here >= most else None
+        return Refusal(f"{_invites(here)} on this page", by="per_page") if here >= most else None
 
     def _paused(self, rule: str) -> Refusal | None:
         """The pause since another invite. One from the future was noted before the clock was set back."""
         case, pause = self._case, self._policy.invites.pause
-        last = max(
-            (one.last_at for one in case.offers if (one.visit, one.rule) != (case.visit, rule)), default=0.0
-        )
-        passed = case.now - last
-        if not 0 <= passed < pause:
+        others = (one.last_at for one in case.offers if (one.visit, one.rule) != (case.visit, rule))
+        passed = case.now - max((at for at in others if at <= case.now), default=0.0)
+        if passed >= pause:
             return None
-        return Refusal(f"{passed:.0f} s since another invite, the pause is {pause} s", pause - passed)
+        why = f"{passed:.0f} s since another invite, the pause is {pause} s"
+        return Refusal(why, pause - passed, "pause")
 
     # -- agents and experiments
 
@@ -267,11 +278,13 @@ class Asked:
         if self._policy.invites.holdout:
             self.noted.append((holdout, self._held, assigned))
         if self._held == HELD_OUT:
-            return refusal or Refusal(f"the visitor is in the hold-out of {self._policy.invites.holdout:g} %")
+            why = f"the visitor is in the hold-out of {self._policy.invites.holdout:g} %"
+            return refusal or Refusal(why, by="holdout")
         arm = _arm(experiment, case)
         self.noted.append((experiment, arm, assigned))
         if arm == NO_INVITE:
-            return refusal or Refusal(f"the visitor is in the arm without an invite ({rule.no_invite:g} %)")
+            why = f"the visitor is in the arm without an invite ({rule.no_invite:g} %)"
+            return refusal or Refusal(why, by="no_invite")
         if assigned:
             self.arms[rule.name] = arm
         return refusal
@@ -281,7 +294,7 @@ class Asked:
         load = self._case.load
         if self._policy.invites.unattended or load is None or load.online:
             return None
-        return Refusal("nobody is there", BUSY_SECONDS) if rule.action in ("invite", "open") else None
+        return Refusal("nobody is there", BUSY_SECONDS, "agents") if rule.action in ("invite", "open") else None
 
     def _capacity(self, rule: Rule) -> Refusal | None:
         """Invites only as fast as there are places. One that the page shows already stays."""
@@ -290,11 +303,12 @@ class Asked:
             return None
         if not rate:
             kept = f", {limits.reserved} of them kept for forced rules" if limits.reserved else ""
-            return Refusal(f"the agents have {load.free} free places{kept}", BUSY_SECONDS)
+            return Refusal(f"the agents have {load.free} free places{kept}", BUSY_SECONDS, "agents")
         if (wait := self._case.full(rate)) > 0:
             self.throttled = True
             places = load.free - limits.reserved
-            return Refusal(f"{rate:g} invites in a minute are enough for {places} free places", wait)
+            why = f"{rate:g} invites in a minute are enough for {places} free places"
+            return Refusal(why, wait, "throttle")
         return None
 
 
@@ -349,8 +363,8 @@ def moment(at: date | datetime, zone: ZoneInfo, *, end: bool = False) -> float:
     return max(local.timestamp(), local.replace(fold=1).timestamp())
 
 
-def _until(why: str, seconds: float) -> Refusal:
-    return Refusal(why, seconds if seconds <= HORIZON else None)
+def _until(why: str, seconds: float, by: str) -> Refusal:
+    return Refusal(why, seconds if seconds <= HORIZON else None, by)
 
 
 def _local(at: float, zone: ZoneInfo) -> str:

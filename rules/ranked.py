@@ -23,10 +23,11 @@ EVENT = "event"  # the kind of a signal that a page tells by name
 
 class Refusal(Struct, frozen=True):
     """Why a rule whose lines are all true may not act now; `seconds` from now it may, None: not by time
-    alone."""
+    alone. `by` is what keeps it back: the key of the setting, or a word for what is none."""
 
     why: str
     seconds: float | None = None
+    by: str = ""
 
 
 Refuse = Callable[[Rule, bool], Refusal | None]

@@ -14,8 +14,10 @@ from ..chat.hub import Hub, desk_topic, talk_topic, visitor_topic
 from ..chat.model import Added, Conversation, Extra, Message, News, Sender
 from ..events.events import Events
 from ..referral.cookie import Known
+from ..referral.invites import offered
 from ..referral.masking import one_line
 from ..referral.visitor import Talk, Talked, Visitor
+from ..settings.model import Rule
 from ..stores.ledger.books import Ledger
 from ..stores.ledger.connection import Connection
 from ..stores.ledger.conversations import Text
@@ -126,9 +128,8 @@ class Conversations:
         self._limits.take("messages", site.name, client, own=own)
         self._limits.take("text", site.name, client, cost=len(written))
         stored = await self._remembered(site, known, client, stored)
-        # A page that was loaded before the rules changed may name a removed rule.
-        rule = next((one for one in site.settings.rules if one.name == said.rule), None)
-        invite = _invited(site, known, stored, said)
+        rule = _rule(site, known, stored, said.rule)
+        invite = None if rule is None else _invited(site, known, stored, said, rule)
         if rule is not None and rule.offer is not None:
             given = await self._ledger.offers.by_rules(site.name, known.visitor, rule.offer)
             invite = "\n".join(filter(None, (invite, code_line(given))))
@@ -355,11 +356,19 @@ def without_controls(said: str) -> str:
     return _CONTROLS.sub("", said.replace("\r\n", "\n").replace("\r", "\n"))
 
 
-def _invited(site: SiteRuntime, known: Known, stored: Visitor | None, said: VisitorMessage) -> str | None:
-    """The text of the invite that a message answers, as the visitor read it."""
-    rule = next((rule for rule in site.settings.rules if rule.name == said.rule), None)
-    if rule is None:
+def _rule(site: SiteRuntime, known: Known, stored: Visitor | None, name: str | None) -> Rule | None:
+    """The rule whose invite a message answers, as the browser says: one that the visitor got, as far as there
+    is a record of it. A page that was loaded before the rules changed may name a removed rule."""
+    recognised = known.agreed or not site.asks_consent
+    if name is None or (recognised and stored is not None and offered(stored.offers, name) is None):
         return None
+    return next((one for one in site.settings.rules if one.name == name and one.invites), None)
+
+
+def _invited(
+    site: SiteRuntime, known: Known, stored: Visitor | None, said: VisitorMessage, rule: Rule
+) -> str:
+    """The text of the invite that a message answers, as the visitor read it."""
     language = said.language or site.settings.language
     experiment = site.invites.experiment(rule.name) if known.agreed or not site.asks_consent else None
     variant = None if experiment is None else experiment.arm(known.visitor)

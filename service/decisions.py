@@ -375,6 +375,8 @@ class Decisions:
         rule = decision.rule
         if rule is not None and action == "invite":
             self._inviting.gave(site, asked, rule, ask.origin.client)
+        if rule is not None and rule.invites:
+            view.invited(rule.name)
         self._events.emit(
             "decision",
             site=site.name,

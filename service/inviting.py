@@ -9,13 +9,24 @@ from zoneinfo import ZoneInfo
 
 from ..events.events import Events
 from ..referral.cookie import Known
-from ..referral.invites import ARM_BIT, STEPS, Exposed, Invited, Offered, going_on, kept_arm, offer_of
-from ..referral.visitor import Change, Visitor
+from ..referral.invites import (
+    ARM_BIT,
+    STEPS,
+    Exposed,
+    Invited,
+    Offer,
+    Offered,
+    going_on,
+    kept_arm,
+    offer_of,
+    offered,
+)
+from ..referral.visitor import Change, Visitor, changed
 from ..rules.experiments import HELD_OUT, NO_INVITE, Experiment
-from ..rules.policy import Asked, Case, Load, moment
+from ..rules.policy import Asked, Case, Hours, Load, moment
 from ..rules.ranked import Refusal
 from ..settings.addresses import split
-from ..settings.model import Rule
+from ..settings.model import Rule, Site
 from ..stores.ledger.exposures import Situation
 from .clock import Clock
 from .exposing import ExposureWriter
@@ -99,14 +110,13 @@ class Inviting:
 
     def _unable(self, site: SiteRuntime, now: float, recognised: bool, rule: Rule) -> Refusal | None:
         """Why an invite has nothing to offer now."""
-        if rule.action == "number" and not calls_back(site, rule) and not site.hours.open_at(now):
-            # The page asks again when they begin.
-            return Refusal("outside of the office hours")
+        if (closed := unanswered(site.settings, rule, site.hours, now)) is not None:
+            return closed
         if rule.offer is not None and rule.offer_out == "nothing":
             if not recognised:
-                return Refusal("without consent to be recognised the visitor gets no code")
+                return Refusal("without consent to be recognised the visitor gets no code", by="offer")
             if not self._offers.left(site, rule.offer):
-                return Refusal(f"no code of the coupon {rule.offer} is left")
+                return Refusal(f"no code of the coupon {rule.offer} is left", by="offer")
         return None
 
     def changes(
@@ -116,7 +126,7 @@ class Inviting:
         to; nothing where it does already. `text` is what the invite says, if that is the visitor's own."""
         found: list[Change] = []
         if rule is not None and rule.invites and not given(visitor, page, rule):
-            found.append(Offered(visitor.offers, rule.name, page.view, text))
+            found.append(Offered(visitor.offers, rule.name, page.view, text, visitor.visits))
         new = {key: bits for key, bits in steps.items() if bits & ~visitor.exposed.get(key, 0)}
         for key in going_on(visitor.exposed):
             new[key] = new.get(key, 0) | _WENT_ON
@@ -184,18 +194,29 @@ class Inviting:
         """Write down nothing that waits of a visitor who refuses now."""
         self._exposures.forget(site.name, visitor)
 
-    async def told(self, site: SiteRuntime, known: Known, rule: str, what: str, client: str | None) -> None:
-        """An invite was seen, dismissed or accepted. Raises the errors of `Visitors.update`."""
+    async def told(self, site: SiteRuntime, known: Known, rule: str, what: str, client: str | None) -> bool:
+        """A browser tells that an invite was seen, dismissed or accepted: whether that is new. It is not for
+        rules whose invite this visitor did not get, nor for the second time. Raises the errors of
+        `Visitors.update`."""
         experiment = site.invites.experiment(rule)
-        changes: list[Change] = [Invited(rule, what)]
-        if experiment is not None:
-            changes.append(Exposed({experiment.key: 1 << STEPS.index(what)}))
-        found = await self._visitors.remember(site, known, changes, client)
-        if experiment is None or found.forgotten or not offer_of(found.offers, rule, found.visits):
-            return
-        arm, now = _arm(experiment, found), self._clock.now()
+        if experiment is None:
+            return False
+        now, before = self._clock.now(), None
+        steps = Exposed({experiment.key: 1 << STEPS.index(what)})
+
+        def happened(stored: Visitor | None) -> Sequence[Change]:
+            nonlocal before
+            before = offered(changed(stored, known.visitor, [known.restored], now).offers, rule)
+            return [] if before is None else [Invited(rule, what), steps]
+
+        found = await self._visitors.update(site, known, happened, client)
+        after = offered(found.offers, rule)
+        if before is None or after is None or _so_far(after) == _so_far(before):
+            return False
+        arm = _arm(experiment, found)
         if arm != NO_INVITE:
             self._exposures.add(site.name, rule, experiment.version, known.visitor, arm, {what: now})
+        return True
 
     def gave(self, site: SiteRuntime, asked: Asked, rule: Rule, client: str | None) -> None:
         """Count an invite that goes out, for the throttle."""
@@ -204,16 +225,29 @@ class Inviting:
                 self._limits.crowded(*one)
 
 
-def calls_back(site: SiteRuntime, rule: Rule) -> bool:
+def calls_back(site: Site, rule: Rule) -> bool:
     """Whether the form to be called comes in place of a number outside of the office hours."""
     if rule.closed is not None:
         return rule.closed == "callback"
-    return site.settings.callback is not None
+    return site.callback is not None
+
+
+def unanswered(site: Site, rule: Rule, hours: Hours, now: float) -> Refusal | None:
+    """Why a rule has no number to show at a time: nobody is there to answer. The page asks again when the
+    office hours begin."""
+    if rule.action == "number" and not calls_back(site, rule) and not hours.open_at(now):
+        return Refusal("outside of the office hours", by="hours")
+    return None
 
 
 def steps_of(asked: Asked, rule: Rule | None) -> dict[str, int]:
     """How far a decision brings the visitor in experiments, as bits of STEPS; `rule` is the one that acts."""
     return {experiment.key: bits for experiment, _, bits in _reached(asked, rule)}
+
+
+def _so_far(offer: Offer) -> tuple[int, int, str]:
+    """What became of an invite."""
+    return offer.visit, offer.seen, offer.end
 
 
 def _reached(asked: Asked, rule: Rule | None) -> Iterator[tuple[Experiment, str, int]]:

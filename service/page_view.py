@@ -1,5 +1,6 @@
 """One page view: what the browser asks with, and what it changes in the visitor's record."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -124,6 +125,13 @@ class PageView:
         changes = self.happened(stored)
         restored = [self.known.restored] if self.known is not None else []
         return changed(stored, self.arrival.known.visitor, [*restored, *changes], self.now)
+
+    def invited(self, rule: str) -> None:
+        """The page view gets the invite of a rule: a new visitor's cookie says so, as nothing is stored of it
+        yet."""
+        if self.known is None and self.recognised:
+            known = dataclasses.replace(self.arrival.known, invited=rule)
+            self.arrival = replace(self.arrival, known=known)
 
     def set_cookies(self) -> list[bytes]:
         """Values for Set-Cookie, where the browser does not have them yet."""

@@ -182,7 +182,7 @@ def _body(text: bytes) -> DecideBody:
 @api
 async def events_endpoint(request: Request, at: RequestContext) -> Response:
     """`POST events`: an invite was seen, dismissed or accepted, messages were read, or the visitor still
-    looks at the page. Unknown rules and visitors change nothing."""
+    looks at the page. Unknown visitors, and rules whose invite the visitor did not get, change nothing."""
     body = await json_body(request, EventBody)
     at.take("events")
     known = known_visitor(request.scope, at)
@@ -200,8 +200,9 @@ async def events_endpoint(request: Request, at: RequestContext) -> Response:
             read = MessagesRead(body.message)
             await at.service.visitors.remember(at.site, talker, [read], at.origin.client)
             await at.service.attention.visitor_saw(at.site, talker.visitor, body.message)
-    elif known is not None and body.rule in at.site.invites.own:
-        await at.service.inviting.told(at.site, known, body.rule, body.kind, at.origin.client)
+    elif known is not None and await at.service.inviting.told(
+        at.site, known, body.rule, body.kind, at.origin.client
+    ):
         at.service.events.emit(
             "invite", site=at.site.name, visitor=known.visitor, rule=body.rule, what=body.kind
         )

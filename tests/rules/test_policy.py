@@ -60,7 +60,7 @@ class TestSpared:
     def test_nobody_is_invited_to_an_empty_desk_if_the_shop_says_so(self) -> None:
         away, there = Load(False, 0, True), Load(True, 3, False)
         of = policy(unattended=False)
-        assert asked(of, load=away) == Refusal("nobody is there", 60.0)
+        assert asked(of, load=away) == Refusal("nobody is there", 60.0, "agents")
         assert why(of, rule_of(forced=True), load=away) == "nobody is there"
         for load in (there, None):
             assert why(of, load=load) is None
@@ -114,7 +114,7 @@ class TestSpared:
 
     def test_between_two_invites_is_a_pause_that_ends(self) -> None:
         found = asked(policy(), offers=(offer("s", ago=12),))
-        assert found == Refusal("12 s since another invite, the pause is 30 s", 18.0)
+        assert found == Refusal("12 s since another invite, the pause is 30 s", 18.0, "pause")
         assert asked(policy(), offers=(offer("s", ago=30),)) is None
         # The same invite on the next page is no further one.
         assert asked(policy(), view="view-0002", offers=(offer(ago=1, views=("view-0001",)),)) is None
@@ -214,7 +214,7 @@ class TestAgents:
 
         load = Load(online=True, free=3, busy=False)
         found = asked(policy(throttle=2, reserved=1), load=load, full=full)
-        assert found == Refusal("4 invites in a minute are enough for 2 free places", 7.5)
+        assert found == Refusal("4 invites in a minute are enough for 2 free places", 7.5, "throttle")
         assert rates == [4]
         shown = offer(views=("view-0001",))
         assert asked(policy(throttle=2), load=load, full=full, offers=(shown,)) is None
@@ -293,6 +293,11 @@ def test_a_visitors_standing_has_limits_with_counts_and_its_arms() -> None:
     )
 
 
+def test_an_invite_of_the_future_hides_no_pause() -> None:
+    of = policy({}, {"name": "s"}, {"name": "t"})
+    assert asked(of, offers=(offer("s", ago=-600.0), offer("t", ago=12.0))) is not None
+
+
 RULES = [{"name": name} for name in "abcd"]
 STEPS = st.lists(
     st.tuples(
@@ -350,7 +355,7 @@ def _invited(of: Policy, found: Visitor, stored: Visitor, rule: str, view: str, 
     if refusal is not None or (known is not None and known.on(view)):
         return stored
     limits = of.invites
-    after = changed(stored, "v", [Offered(found.offers, rule, view)], now)
+    after = changed(stored, "v", [Offered(found.offers, rule, view, "", found.visits)], now)
     if after.offers != stored.offers and offer_of(stored.offers, rule, stored.visits) is None:
         lately = [one for one in stored.offers if one.at > now - limits.days * 86400]
         assert len(lately) < limits.per_visitor
@@ -364,13 +369,14 @@ def _keeps_its_limits(visitor: Visitor, per_visit: int, per_page: int) -> None:
     for visit in {one.visit for one in visitor.offers}:
         own = [one for one in visitor.offers if one.visit == visit]
         assert len(own) == len({one.rule for one in own}) <= per_visit
-        assert all(one.pages <= max(2, one.seen) for one in own)
+        assert all(one.seen <= one.pages <= 2 for one in own)
         for view in {view for one in own for view in one.views}:
             assert sum(one.on(view) for one in own) <= per_page
 
 
 @pytest.mark.parametrize("order", [("dismissed", "accepted"), ("accepted", "dismissed")])
 def test_an_invite_that_two_tabs_answered_was_accepted(order: tuple[str, str]) -> None:
-    visitor = changed(None, "v", [Viewed(Page("view-0001", NOW, "/"))], NOW)
+    page = Viewed(Page("view-0001", NOW, "/"))
+    visitor = changed(None, "v", [page, Offered((), "r", "view-0001")], NOW)
     done = changed(visitor, "v", [Invited("r", what) for what in order], NOW)
     assert (done.accepted, done.dismissed, done.dismissals) == (("r",), (), 0)

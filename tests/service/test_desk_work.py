@@ -25,6 +25,8 @@ async def desk(tmp_path: Path) -> AsyncIterator[DeskServer]:
 
 async def write(desk: DeskServer, visitor: str, number: int = 1, rule: str | None = None) -> str:
     """A message by the visitor's own endpoint; the conversation."""
+    if rule is not None:
+        await desk.invited(rule, visitor)
     sent = {"text": "hello", "client_id": f"widget-id-{visitor[:2]}-{number}", "rule": rule}
     answer = await desk.visitor(visitor).post("messages", json=sent)
     assert answer.status_code == 201, answer.text

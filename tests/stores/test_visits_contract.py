@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from clew.referral.happenings import CartTurned, Happened, ProductShown
-from clew.referral.invites import Invited
+from clew.referral.invites import Invited, Offered
 from clew.referral.memory import EVENT_NAMES, EVENT_TIMES, CartHistory
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import (
@@ -95,7 +95,8 @@ def seen_page(number: int) -> Callable[[Visitor | None], Visitor]:
 
 
 async def test_a_stored_visitor_is_read_back_completely(visits: Visits) -> None:
-    changes = [Touched(touch(NOW, "a\udcffb")), view(1), CartSeen({"value": "59.90"}), Invited("r", "seen")]
+    invite = (Offered((), "r", "view-0001"), Invited("r", "seen"))
+    changes = [Touched(touch(NOW, "a\udcffb")), view(1), CartSeen({"value": "59.90"}), *invite]
     written = await visits.change("shop", "v1", changes, NOW)
     assert await visits.get("shop", "v1") == written
     assert written.touches[0].clicks[0].value == "a\udcffb"
@@ -112,7 +113,9 @@ async def test_a_visitor_who_refuses_is_deleted(visits: Visits) -> None:
 
 
 async def test_a_visit_ends_after_half_an_hour_without_a_page(visits: Visits) -> None:
-    await visits.change("shop", "v1", [view(1), Invited("r", "dismissed")], NOW)
+    await visits.change(
+        "shop", "v1", [view(1), Offered((), "r", "view-0001"), Invited("r", "dismissed")], NOW
+    )
     same = await visits.change("shop", "v1", [view(2)], NOW + VISIT_GAP)
     assert (same.visits, same.pages, same.dismissed) == (1, 2, ("r",))
     new = await visits.change("shop", "v1", [view(3)], NOW + 2 * VISIT_GAP + 1)
@@ -278,7 +281,8 @@ async def test_a_visitor_of_a_usual_visit_takes_less_than_a_kilobyte(visits: Vis
         for n in range(10)
     ]
     changes = [Touched(arrival), *pages, CartSeen({"value": "369.60", "currency": "EUR", "items": "3"})]
-    changed = [*changes, Invited("help-at-the-cart", "seen")]
+    rule = "help-at-the-cart"
+    changed = [*changes, Offered((), rule, secrets.token_urlsafe(16)), Invited(rule, "seen")]
     assert len(packed(await visits.change("shop", "x" * 26, changed, NOW))) <= 1024
 
 

@@ -14,6 +14,7 @@ from argon2 import PasswordHasher
 from clew.desk.app import desk_app
 from clew.desk.context import RequestContext
 from clew.referral.cookie import NAME, Known
+from clew.referral.invites import Offered
 from clew.service.clock import Clock
 from clew.service.origin import Origin
 from clew.service.service import Service
@@ -148,6 +149,12 @@ class DeskServer:
             },
         )
         return added.conversation.id
+
+    async def invited(self, rule: str, visitor: str = VISITOR, site: str = "shop") -> None:
+        """The visitor gets the invite of a rule."""
+        now, before = self.service.clock.now(), await self.service.visits.get(site, visitor)
+        offers = () if before is None else before.offers
+        await self.service.visits.change(site, visitor, [Offered(offers, rule, "view-invited")], now)
 
     @asynccontextmanager
     async def served(self) -> AsyncIterator[str]:

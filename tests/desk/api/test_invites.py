@@ -11,6 +11,7 @@ import httpx2
 import pytest
 import pytest_asyncio
 from clew.middleware.asgi.mount import ClewMiddleware
+from clew.rules.ruleset import RuleSet
 from clew.service import exposing
 from clew.service.facts import AgentLoad
 from clew.service.inviting import RuleEnds
@@ -20,6 +21,7 @@ from clew.stores.ledger.exports import Wanted
 from clew.stores.ledger.exposures import ArmCounts
 from clew.stores.visits import VisitsUnavailableError
 from starlette.applications import Starlette
+from structlog.testing import capture_logs
 
 VARIANTS = [{"name": "one", "text": "One?"}, {"name": "two", "text": "Two?"}]
 
@@ -99,6 +101,63 @@ async def test_each_visitor_counts_once_at_each_step(make: Any) -> None:
     assert await shop.steps() == {"r": (1, 1, 1, 1, 1, 0)}
     (found,) = await shop.counts()
     assert f"{found.arm.title()}?" == first["invite"]["text"]
+
+
+async def test_what_a_browser_tells_of_invites_that_it_did_not_get_changes_and_counts_nothing(
+    make: Any,
+) -> None:
+    """Any name and any number of times: not of another rule, one held out, or one of a site's many."""
+    others = [{"name": f"o{number}", "when": ["page.path == '/other'"]} for number in range(60)]
+    shop = await make([{"when": ["page.path == '/'"]}, *others], invites={"holdout": 0, "dismissals": 2})
+    async with shop.browser() as browser, shop.browser() as stranger:
+        await shop.ask(stranger, url="https://shop.example/help")
+        await shop.ask(stranger, url="https://shop.example/help")
+        await shop.ask(browser, "view-first")
+        with capture_logs() as logs:
+            for kind in ("seen", "dismissed", "accepted", "seen"):
+                for rule in ("nosuch", *(other["name"] for other in others)):
+                    await shop.told(browser, kind, rule)
+                await shop.told(stranger, kind)
+            for _ in range(5):
+                await shop.told(browser, "seen")
+            await shop.told(browser, "dismissed")
+            await shop.told(browser, "dismissed")
+        told = [line["what"] for line in logs if line["event"] == "invite"]
+        assert told == ["seen", "dismissed"]
+        known = shop.service.sites["shop"].cookie.open(stranger.cookies["clew_visitor"])
+        assert known is not None
+        record = await shop.service.visits.get("shop", known.visitor)
+        assert record is not None
+        assert (record.offers, record.dismissals) == ((), 0)
+    assert await shop.steps() == {"r": (1, 1, 1, 1, 1, 0)}
+
+
+@pytest.mark.parametrize("got", [True, False])
+async def test_a_conversation_counts_for_a_rule_whose_invite_the_visitor_got(make: Any, got: bool) -> None:
+    shop = await make([{}])
+    async with shop.browser() as browser:
+        first = await shop.ask(browser)
+        assert first["rule"] == "r"
+        if not got:
+            browser.cookies.clear()
+            shop.service.sites["shop"].rules = RuleSet([])
+            assert (await shop.ask(browser))["rule"] is None
+        said = {"text": "Yes", "client_id": "client-0001", "language": "en", "rule": "r"}
+        assert (await browser.post("messages", json=said)).status_code == 201
+        known = shop.service.sites["shop"].cookie.open(browser.cookies["clew_visitor"])
+        assert known is not None
+        talk = await shop.service.ledger.conversations.own("shop", known.visitor)
+        assert talk is not None
+        assert talk.rule == ("r" if got else None)
+
+
+async def test_the_invite_of_the_very_first_page_counts_before_it_was_seen(make: Any) -> None:
+    """Nothing of a new visitor is stored; its cookie brings the invite along."""
+    shop = await make([{"pages": 1}])
+    async with shop.browser() as browser:
+        assert (await shop.ask(browser, "view-first"))["rule"] == "r"
+        assert (await shop.ask(browser, "view-first"))["rule"] == "r"
+        assert (await shop.ask(browser))["rule"] is None
 
 
 async def test_what_is_known_is_not_written_again(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -418,10 +477,8 @@ async def test_a_clock_that_is_set_back_and_forth_ends_no_limit(make: Any) -> No
     shop = await make(rules, invites={"holdout": 0, "pause": 600, "per_visit": 2, "per_visitor": 4})
     clock = SetClock(shop.service)
     async with shop.browser() as browser, shop.browser() as spared:
-        await shop.ask(spared)
         assert (await shop.ask(spared))["rule"] == "r"
         await shop.told(spared, "dismissed")
-        await shop.ask(browser)
         invited = [(await shop.ask(browser))["rule"]]
         clock.set(-3600)
         assert (await shop.ask(spared))["rule"] is None

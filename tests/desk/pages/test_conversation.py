@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from clew.chat.model import Conversation
 from clew.orders.model import OrderSeen
-from clew.referral.invites import Invited
+from clew.referral.invites import Invited, Offered
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import CartSeen, Change, Page, Touched, Viewed
 from clew.stores.ledger.connection import executing
@@ -108,7 +108,7 @@ async def test_a_conversation_shows_its_messages_and_the_whole_trail(desk: DeskS
     )
     await visit(desk, viewed(desk, "/sale", "Sale", ago=90), viewed(desk, "/search?q=red+hat", "Found"))
     await visit(desk, CartSeen({"value": "59.90", "currency": "EUR", "items": "2"}))
-    await visit(desk, Invited("after-wait", "accepted"))
+    await visit(desk, Offered((), "after-wait", "v"), Invited("after-wait", "accepted"))
     talk = await desk.says("is it blue?", rule="after-wait", invite="Questions about <b>hats</b>?")
     page = (await (await desk.agent()).get(f"desk/conversations/{talk}")).text
     read = text_of(page)
@@ -355,6 +355,7 @@ async def test_whatever_a_visitor_sends_is_shown_as_text(desk: DeskServer) -> No
         Viewed(Page("v1", now - 5, f"{SHOP}/{XSS}?q={XSS}", XSS)),
         Viewed(Page("v2", now, "javascript:alert(3)", XSS), language=XSS),
         CartSeen({"value": XSS, "currency": XSS, "items": XSS}),
+        Offered((), XSS, "v2"),
         Invited(XSS, "seen"),
     )
     talk = await desk.says(XSS)

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 from clew.desk.pages.trail import summary
-from clew.referral.invites import Invited
+from clew.referral.invites import Invited, Offered
 from clew.referral.masking import Masking
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import TITLE_LENGTH, CartSeen, Page, Touched, Viewed, Visitor, changed
@@ -196,9 +196,11 @@ def test_the_partner_in_the_inbox_is_the_last_one_that_a_touch_names() -> None:
 
 def test_cart_and_invites_are_listed() -> None:
     visitor = changed(None, "v", [CartSeen({"value": "129.90", "currency": "EUR", "items": "3"})], NOW)
+    visitor = changed(visitor, "v", [Offered((), "after-wait", "view")], NOW)
     for what in ("seen", "accepted"):
         visitor = changed(visitor, "v", [Invited("after-wait", what)], NOW)
-    visitor = changed(visitor, "v", [Invited("other", "seen")], NOW)
+    given = [Offered(visitor.offers, "other", "view"), Invited("other", "seen")]
+    visitor = changed(visitor, "v", given, NOW)
     found = summary(visitor, own, NOW)
     assert found.cart == (("Value", "129.90 EUR"), ("Items", "3"))
     assert found.invites == (("after-wait", "accepted"), ("other", "seen"))

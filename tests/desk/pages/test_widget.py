@@ -117,6 +117,7 @@ async def test_the_visitor_hears_at_once_that_somebody_has_come_or_gone(desk: De
 
 async def test_the_invite_that_began_the_talk_stays_its_first_line(desk: DeskServer, shop: Open) -> None:
     visitor = desk.visitor(base=HOST)
+    await desk.invited("after-wait")
     body = {"text": "yes", "client_id": "client-0001", "rule": "after-wait", "language": "en"}
     assert (await visitor.post("messages", json=body)).status_code == 201
     page = await shop()
