@@ -20,10 +20,13 @@ UNATTENDED = (
 
 
 class Starter(Model):
-    """One entry of the file: `rule` is TOML with the keys of a rule."""
+    """One entry of the file: `rule` is TOML with the keys of a rule. Of its numbers those in `known` rest on
+    a source; those in `likely` do not."""
 
     why: str
     needs: tuple[str, ...]
+    known: tuple[str, ...] = ()
+    likely: tuple[str, ...] = ()
     rule: str
 
 
@@ -50,13 +53,19 @@ def starter_text(name: str | None = None) -> str:
     given = given_by(platforms()[name] if name is not None else None)
     *common, default = starters()
     chosen = [*[one for one in common if given.issuperset(one.needs)][:RULES], default]
-    blocks = [f"{_comment(one.why)}\n[[rules]]\n{one.rule.strip()}\n" for one in chosen]
+    blocks = [f"{_comment(_reasons(one))}\n[[rules]]\n{one.rule.strip()}\n" for one in chosen]
     head = (
         f"Rules to begin with for {name}."
         if name
         else ("Rules to begin with. They ask for kinds of pages: name yours in `page_types` first.")
     )
     return "\n".join([f"{_comment(head)}\n{_comment(UNATTENDED)}\n", *blocks])
+
+
+def _reasons(one: Starter) -> str:
+    if not one.likely:
+        return one.why
+    return f"{one.why} Likely, not measured: {', '.join(one.likely)}."
 
 
 def _comment(text: str) -> str:

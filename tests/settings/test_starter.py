@@ -12,7 +12,7 @@ from clew.rules.ruleset import RuleSet
 from clew.service.rule_checks import CheckedRules, checked_rules
 from clew.settings.model import Site
 from clew.settings.platforms import PlatformError, platforms, with_platform
-from clew.settings.starter import RULES, starter_text, starters
+from clew.settings.starter import RULES, Starter, starter_text, starters
 from typer.testing import CliRunner
 
 ALWAYS = {"client_error", "server_error", "form_repeated", "slow_page"}
@@ -123,6 +123,24 @@ def test_each_rule_acts_in_its_situation(platform: str | None) -> None:
 def test_each_entry_is_in_the_rules_of_a_platform() -> None:
     shown = {one["name"] for name in platforms() for one in tomllib.loads(starter_text(name))["rules"]}
     assert shown == {tomllib.loads(one.rule)["name"] for one in starters()}
+
+
+@pytest.mark.parametrize("entry", starters(), ids=lambda one: tomllib.loads(one.rule)["name"])
+def test_each_number_is_known_or_said_to_be_likely(entry: Starter) -> None:
+    """Nobody takes a guess for a finding."""
+    rule = tomllib.loads(entry.rule)
+    when = [line for one in rule.get("when", []) for line in ([one] if isinstance(one, str) else one["any"])]
+    lines = [re.sub(r"[a-z_]+\.\w+|\"[^\"]*\"", "", line) for line in when]
+    asked = [*lines, *rule.get("on", []), rule.get("wait", ""), rule.get("wait_page", "")]
+    numbers = {found for one in asked for found in re.findall(r"\d[\d.]*[s%]?", one)} - {"0", "1"}
+    assert numbers == {*entry.known, *entry.likely}
+    assert not {*entry.known} & {*entry.likely}
+    said = f"Likely, not measured: {', '.join(entry.likely)}."
+    assert not entry.likely or any(said in unwrapped(starter_text(name)) for name in platforms())
+
+
+def unwrapped(text: str) -> str:
+    return text.replace("\n# ", " ")
 
 
 def test_an_unknown_platform_is_told_with_the_nearest() -> None:
