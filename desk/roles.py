@@ -161,6 +161,8 @@ RULES: Final[Mapping[str, Rule]] = {
     "POST /rules/text": Rule("lead", "set all rules", audit="rules.set", kept=_RULES),
     "GET /rules/preview": Rule("lead", "what rules decide on a page"),
     "POST /rules/preview": Rule("lead", "try rules that are not in force"),
+    "GET /rules/try": Rule("lead", "rules on recorded visits, and what these suggest"),
+    "POST /rules/try": Rule("lead", "try rules that are not in force on recorded visits"),
     "GET /rules/history": Rule("lead", "who set which rules"),
     "GET /rules/history/{number}": Rule("lead", "a revision of the rules"),
     "POST /rules/rollback": Rule(

@@ -10,7 +10,8 @@ from msgspec import Struct
 
 from ..settings.model import Rule
 from .facts import Facts
-from .ruleset import Reach, RuleSet
+from .ruleset import RuleSet
+from .simulated import Outcome, Simulated
 
 CONVERSATIONS: Final = 100
 """The first look at a rule: so many conversations."""
@@ -39,6 +40,20 @@ class PageView(Struct, frozen=True):
         return max(0.0, self.shown - float(seconds))
 
 
+class Sampled(Struct, frozen=True):
+    """Recorded page views, of each visitor in their order: how many, how many they stand for, and each once,
+    so that the facts of all of them need not be in memory."""
+
+    count: int
+    weight: float
+    views: Iterable[PageView]
+
+    @classmethod
+    def of(cls, views: Sequence[PageView]) -> "Sampled":
+        """Page views that are all there."""
+        return cls(len(views), sum(view.weight for view in views), views)
+
+
 @dataclass(slots=True)
 class _Tally:
     rule: Rule
@@ -47,6 +62,7 @@ class _Tally:
     won: float = 0.0
     won_visits: float = 0.0
     behind: dict[str, float] = field(default_factory=dict)
+    held: dict[str, float] = field(default_factory=dict)
     blocked: dict[int, float] = field(default_factory=dict)
     last: tuple[str, int] | None = None
     last_won: tuple[str, int] | None = None
@@ -57,12 +73,14 @@ class Trial:
     """What a rule would come to; all counts are a day.
 
     `matches` are page views on which all its lines become true, `visits` those in which that happens. `wins`
-    are the page views on which no other rule comes first, `behind` has the others by the rule that does.
+    are the page views on which it acts, `behind` has those on which another one does, by its name, and `held`
+    those on which the policy keeps it back, by the setting that does (`Refusal.by`).
     `blocking` is the line (its index) that is first in the way most often, on a part `blocking_share` of the
     page views without a match; None if there is none. `asked` are the facts of its lines, `unknown` those of
     them that were known on no page view. `signals` are those that it waits for in the browser, which are
     taken to come. `invited` are the visits in which it would invite, `conversations` those that would come of
     it, `days` until there are `CONVERSATIONS`: None for rules that invite nobody, or where none would come.
+    `runs` are the days for which the rule runs from now on, by its `starts` and `ends`: None without end.
     """
 
     rule: str
@@ -70,6 +88,7 @@ class Trial:
     visits: float
     wins: float
     behind: Mapping[str, float]
+    held: Mapping[str, float]
     blocking: int | None
     blocking_share: float
     asked: tuple[str, ...]
@@ -79,11 +98,17 @@ class Trial:
     invited: float | None
     conversations: float | None
     days: float | None
+    runs: float | None
 
     @property
     def too_slow(self) -> bool:
         """Whether there is not enough traffic for a verdict."""
         return self.conversations is not None and (self.days is None or self.days > LONG_DAYS)
+
+    @property
+    def too_short(self) -> bool:
+        """Whether the rule ends before there is a verdict."""
+        return self.runs is not None and self.days is not None and self.days > self.runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,17 +125,20 @@ class DryRun:
 
 def dry_run(
     rules: RuleSet,
-    views: Sequence[PageView],
+    sampled: Sampled,
     days: float,
     acceptance: Mapping[str, float],
+    policy: Simulated,
     *,
     usual: float,
+    runs: Mapping[str, float] = {},
     holdout: float = 0.0,
     seconds: float = 30.0,
 ) -> DryRun:
-    """Try rules on page views, of each visitor in their order, that were recorded in so many `days`.
+    """Try rules on page views that were recorded in so many `days`.
 
     `acceptance` is the part of invites of a rule that lead to a conversation, `usual` that of others;
+    `policy` is how the site treats its visitors, `runs` for how many days more rules that end will run,
     `holdout` the percentage of visitors who get no invite. It takes time linear in page views × rules, and
     ends after so many `seconds` with whole visitors, whose figures then stand for all.
     """
@@ -119,23 +147,23 @@ def dry_run(
     unknown: Set[str] = frozenset().union(*asked.values())
     until, tried, weight = monotonic() + seconds, 0, 0.0
     before = ""
-    for view in views:
+    for view in sampled.views:
         if view.visitor != before and monotonic() > until:
             break
         before = view.visitor
         tried += 1
         weight += view.weight
         unknown = {name for name in unknown if _is_unknown(view.facts, name)}
-        _try(rules.reach(view.facts, view.within), view, tallies)
-    total = sum(view.weight for view in views)
+        _try(rules, policy, view, tallies)
+    total = sampled.weight
     # Of those that were not tried as much is expected.
     scale = total / weight / days if weight else 0.0
     invited = 1 - holdout / 100
     trials = tuple(
-        _trial(one, weight, scale, asked[name], unknown, acceptance.get(name, usual), invited)
+        _trial(one, weight, scale, asked[name], unknown, acceptance.get(name, usual), invited, runs.get(name))
         for name, one in tallies.items()
     )
-    return DryRun(days, len(views), tried, total / days if days else 0.0, trials)
+    return DryRun(days, sampled.count, tried, total / days if days else 0.0, trials)
 
 
 def _is_unknown(facts: Facts, name: str) -> bool:
@@ -143,11 +171,11 @@ def _is_unknown(facts: Facts, name: str) -> bool:
     return fact not in facts.get(group, {})
 
 
-def _try(reached: Iterable[Reach], view: PageView, tallies: Mapping[str, _Tally]) -> None:
+def _try(rules: RuleSet, policy: Simulated, view: PageView, tallies: Mapping[str, _Tally]) -> None:
     """Count one page view for all rules."""
     visit = (view.visitor, view.visit)
-    matched: list[tuple[float, _Tally]] = []
-    for one in reached:
+    matched: list[tuple[float, Rule]] = []
+    for one in rules.reach(view.facts, view.within):
         tally = tallies[one.rule.name]
         if one.after is None:
             assert one.failed is not None
@@ -157,24 +185,21 @@ def _try(reached: Iterable[Reach], view: PageView, tallies: Mapping[str, _Tally]
         if tally.last != visit:
             tally.visits += view.weight
             tally.last = visit
-        matched.append((one.after, tally))
-    soonest: tuple[float, _Tally] | None = None  # of those before in the order
-    invites = min((after for after, tally in matched if tally.rule.invites), default=None)
-    for after, tally in matched:
-        first = soonest[1] if soonest is not None and soonest[0] <= after else None
-        if first is None and tally.rule.invites and invites is not None and invites < after:
-            # Another has invited on this page already.
-            first = next(t for at, t in matched if at == invites and t.rule.invites)
-        if first is None:
-            tally.won += view.weight
-            if tally.last_won != visit:
-                tally.won_visits += view.weight
-                tally.last_won = visit
-        else:
-            name = first.rule.name
-            tally.behind[name] = tally.behind.get(name, 0.0) + view.weight
-        if soonest is None or after < soonest[0]:
-            soonest = after, tally
+        matched.append((one.after, one.rule))
+    for outcome in policy.view(view.visitor, view.visit, view.at, view.within, view.facts, matched):
+        _count(tallies[outcome.rule.name], outcome, view.weight, visit)
+
+
+def _count(tally: _Tally, outcome: Outcome, weight: float, visit: tuple[str, int]) -> None:
+    if outcome.behind:
+        tally.behind[outcome.behind] = tally.behind.get(outcome.behind, 0.0) + weight
+    elif outcome.held:
+        tally.held[outcome.held] = tally.held.get(outcome.held, 0.0) + weight
+    else:
+        tally.won += weight
+        if tally.last_won != visit:
+            tally.won_visits += weight
+            tally.last_won = visit
 
 
 def _trial(
@@ -185,13 +210,13 @@ def _trial(
     unknown: Set[str],
     acceptance: float,
     invited: float,
+    runs: float | None,
 ) -> Trial:
     line, lost = max(tally.blocked.items(), key=lambda one: (one[1], -one[0]), default=(None, 0.0))
     rule, missed = tally.rule, weight - tally.views
-    most = sorted(tally.behind.items(), key=lambda one: -one[1])
     given = talks = days = None
     if rule.invites:
-        given = tally.won_visits * scale * invited * rule.share / 100 * (1 - rule.no_invite / 100)
+        given = tally.won_visits * scale * invited * (1 - rule.no_invite / 100)
         talks = given * acceptance
         days = CONVERSATIONS / talks if talks > 0 else None
     return Trial(
@@ -199,7 +224,8 @@ def _trial(
         matches=tally.views * scale,
         visits=tally.visits * scale,
         wins=tally.won * scale,
-        behind={name: count * scale for name, count in most},
+        behind=_most_first(tally.behind, scale),
+        held=_most_first(tally.held, scale),
         blocking=line,
         blocking_share=lost / missed if line is not None and missed > 0 else 0.0,
         asked=tuple(sorted(asked)),
@@ -209,4 +235,9 @@ def _trial(
         invited=given,
         conversations=talks,
         days=days,
+        runs=runs,
     )
+
+
+def _most_first(counts: Mapping[str, float], scale: float) -> dict[str, float]:
+    return {name: count * scale for name, count in sorted(counts.items(), key=lambda one: -one[1])}

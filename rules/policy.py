@@ -294,7 +294,9 @@ class Asked:
         load = self._case.load
         if self._policy.invites.unattended or load is None or load.online:
             return None
-        return Refusal("nobody is there", BUSY_SECONDS, "agents") if rule.action in ("invite", "open") else None
+        return (
+            Refusal("nobody is there", BUSY_SECONDS, "agents") if rule.action in ("invite", "open") else None
+        )
 
     def _capacity(self, rule: Rule) -> Refusal | None:
         """Invites only as fast as there are places. One that the page shows already stays."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from .dry_run import PageView
 
@@ -11,6 +11,9 @@ LEAST: Final = 30
 
 OTHER: Final = "other"
 """A page of no kind."""
+
+LONGEST: Final = 1800
+"""Seconds that a rule may wait."""
 
 DONE: Final = ("confirmation",)
 """Kinds of pages at which a visit may well end."""
@@ -56,6 +59,21 @@ class Suggested:
     pages: tuple[Times, ...]
     exits: tuple[Exits, ...]
     steps: tuple[Exits, ...]
+
+    def rules(self) -> Iterator[dict[str, Any]]:
+        """Rules to start from, as tables: a default rule that waits for the median time on the site, and one
+        for each kind of page that is left more often than others, which waits as long as those stay who go
+        on."""
+        if self.site is not None and self.site.wait is not None:
+            wait = f"{min(self.site.wait, LONGEST)}s"
+            yield {"name": "suggested-default", "action": "invite", "wait": wait, "default": True}
+        waits = {one.what: one.wait for one in self.pages}
+        for one in self.exits:
+            if one.candidate:
+                line = "!has(page.type)" if one.what == OTHER else f"page.type == '{one.what}'"
+                table = {"name": f"suggested-{one.what}", "when": [line], "action": "invite"}
+                stays = waits.get(one.what)
+                yield table if stays is None else {**table, "wait_page": f"{min(stays, LONGEST)}s"}
 
 
 def suggest(views: Sequence[PageView], days: float, until: float) -> Suggested:

@@ -86,6 +86,7 @@ from .staffing import Staffing
 from .tasks import Tasks
 from .text_calls import TextCalls
 from .traffic import TrafficWriter
+from .trial_runs import TrialRuns
 from .visitors import Visitors
 from .workflow import Workflow
 
@@ -296,6 +297,7 @@ class Service:
         self.exposures = ExposureWriter(self.ledger.exposures, self.events)
         self.traffic = TrafficWriter(self.ledger.traffic, self.agents, self.limits, self.events)
         self.rule_reports = RuleReports(self.ledger, self.events, self.clock, self.tasks.later)
+        self.trial_runs = TrialRuns(self.ledger, self.events, self.clock, self.tasks.later)
         self.judge = Judge(self.ledger, self.sites, self.rule_reports.freeze, self.events, self.clock)
         self.staffing = Staffing(self.ledger, self.agents, self.sites, self.events, self.clock)
         self.invite_offers = InviteOffers(

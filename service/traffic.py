@@ -7,6 +7,7 @@ keeps the share at which it began.
 """
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any, Final
 from zlib import crc32
 
@@ -31,6 +32,8 @@ KNOWN: Final = 10_000
 visits are known, too."""
 MOST_TIMES: Final = 10
 """So many times `per_hour` a process records at most, however fast a flood comes."""
+ASKS: Final = 5
+"""So many times until `per_hour` is reached, a process asks what the others have recorded."""
 OF_CLIENT: Final = 0.5
 """One client network has at most this part of `per_hour` at once, and twice that in a day: a program with a
 cookie looks at more pages than all customers of a small shop."""
@@ -53,12 +56,21 @@ class _Seen(Struct, frozen=True):
 
 
 class _Rate(Struct):
-    """The share of a site in this hour: `halved` so many times, after `count` page views."""
+    """The share of a site in this hour: `halved` so many times, after `count` page views in all processes, as
+    far as this one knows. `asked_at` is the count at which it asks the ledger."""
 
     hour: int
     halved: int = 0
     count: int = 0
     next_half: int = 0
+    asked_at: int = 0
+
+    def counted(self, count: int, per_hour: int) -> None:
+        """So many page views are recorded in this hour."""
+        self.count = max(self.count, count)
+        while self.count >= self.next_half:
+            self.halved += 1
+            self.next_half += max(1, per_hour // 2)
 
 
 class TrafficWriter:
@@ -118,7 +130,7 @@ class TrafficWriter:
         if rate is None or rate.hour != hour:
             # A quiet hour gets the share back, step by step.
             halved = max(0, rate.halved - 1) if rate is not None else 0
-            rate = self._rates[site] = _Rate(hour, halved, 0, per_hour)
+            rate = self._rates[site] = _Rate(hour, halved, 0, per_hour, per_hour // ASKS)
         return rate
 
     def _takes(self, site: str, rate: _Rate, client: Client, per_hour: int) -> bool:
@@ -129,10 +141,7 @@ class TrafficWriter:
         parts = parts_of(client.address, f"traffic {site}", own)
         if sum(self._limits.crowded(*one) for one in parts):
             return False
-        rate.count += 1
-        if rate.count >= rate.next_half:
-            rate.halved += 1
-            rate.next_half = rate.count + max(1, per_hour // 2)
+        rate.counted(rate.count + 1, per_hour)
         return True
 
     async def run(self) -> None:
@@ -159,9 +168,22 @@ class TrafficWriter:
             for site, _, _ in seen:
                 self._dropped[site] = self._dropped.get(site, 0) + 1
             self._events.failed(error, site="", where="traffic")
+        await self._learn({one.site.name: one.site for one in seen.values()})
         dropped, self._dropped = self._dropped, {}
         for name, count in dropped.items():
             self._events.notice("traffic_dropped", site=name, key="traffic", rows=count)
+
+    async def _learn(self, sites: Mapping[str, SiteRuntime]) -> None:
+        """Ask the ledger how much all processes have recorded, each time that a part of `per_hour` came."""
+        for name, site in sites.items():
+            rate, per_hour = self._rates.get(name), site.settings.traffic.per_hour
+            if rate is None or rate.count < rate.asked_at:
+                continue
+            try:
+                rate.counted(await self._books.count(name, rate.hour * HOUR), per_hour)
+            except Exception as error:
+                self._events.failed(error, site=name, where="traffic")
+            rate.asked_at = rate.count + max(1, per_hour // ASKS)
 
 
 def _bound(known: dict[Any, Any]) -> None:

@@ -16,6 +16,9 @@ from ...settings.rule_text import inline_text, value_text
 Kind = Literal["text", "choice", "lines", "value"]
 """How a value is typed: as it is; one of some; one a line; in TOML."""
 
+TYPED: Final = "rule."
+"""What stands before the names of a rule's fields."""
+
 FIRST: Final = ("name", "enabled", "action", "when", "wait", "wait_page", "on", "text", "priority")
 """Keys that nearly every rule has; the others are below them, by subject."""
 

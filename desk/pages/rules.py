@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute, Route
 
 from ...service.rule_editing import Edition, NoRevisionError, changes_of, tables_of
 from ...settings.load import Problem, SettingsErrors
-from ...settings.model import Site
+from ...settings.model import Rule, Site
 from ...settings.rule_changes import RuleChange
 from ...settings.rule_text import RuleText, inline_text
 from ...stores.ledger.rule_revisions import NOTE_LENGTH, Head, StaleError
@@ -23,6 +23,7 @@ from .auth import AgentContext, noted, nothing_done, see_other, signed_in
 from .owner import ROWS, owner_page
 from .rule_form import (
     FIRST,
+    TYPED,
     Field,
     FieldError,
     fields_of,
@@ -35,9 +36,7 @@ from .rule_form import (
 )
 from .rule_preview import shown
 from .rule_requests import form_of, number_of, site_of
-
-TYPED: Final = "rule."
-"""What stands before the names of a rule's fields."""
+from .rule_trial import Draft, tried_on_visits
 
 SHOWN: Final = 200
 """Rules on a page of the list."""
@@ -217,6 +216,13 @@ async def save(request: Request, context: AgentContext) -> Response:
     typed = {key.removeprefix(TYPED): text for key, text in form.items() if key.startswith(TYPED)}
     edition = await editing.current(site_of(context))
     place: int | None = None
+    if form.get("do") == "fill":
+        # What was suggested, to be looked at and saved.
+        key, _, value = form.get("use", "").partition("=")
+        nothing_done(request)
+        filled = {**typed, key: value} if key in Rule.model_fields else typed
+        fields = typed_fields(filled, (), known_of(site_of(context)))
+        return await _editor(request, context, fields, name, base, note=note)
     try:
         text = await asyncio.to_thread(RuleText.read, edition.text)
         place = next((n for n, one in enumerate(text.tables) if name and one.get("name") == name), None)
@@ -228,6 +234,9 @@ async def save(request: Request, context: AgentContext) -> Response:
         if form.get("do") == "preview":
             nothing_done(request)
             return await shown(request, context, new, base, note)
+        if form.get("do") == "try":
+            nothing_done(request)
+            return await tried_on_visits(request, context, Draft(new, base, note, name, typed))
         noted(request, rule=typed.get("name", name)[:64])
         return await saved(
             request, context, lambda site, by, now: editing.set(site, new, by, note, now, base)

@@ -74,7 +74,7 @@ class Costs(Model):
 
 class Traffic(Model):
     """The sample of page views with which rules are tried: `share` in percent of visitors, and how many page
-    views an hour a process records before it takes half of that share."""
+    views an hour are recorded before half of that share is taken."""
 
     share: float = Field(10.0, ge=0, le=100)
     per_hour: int = Field(100, ge=10, le=10_000)

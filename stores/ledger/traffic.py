@@ -1,11 +1,11 @@
 """A sample of page views with the facts that rules could ask about, for trying rules out; see
 `service/traffic.py`."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text, tuple_
 
 from .connection import Connection, executing
 from .database import Database
@@ -66,6 +66,25 @@ class Traffic:
         query = select(*(_C[name] for name in names)).where(_C.id.in_(newest.limit(limit)))
         rows = await self._db.query(executing(query.order_by(_C.visitor, _C.at, _C.id)))
         return [Recorded(*row) for row in rows]
+
+    async def batches(self, site: str, since: float, limit: int) -> AsyncIterator[Sequence[Recorded]]:
+        """The same, the newest first, some at a time: what all of them hold is not in memory at once."""
+        names = ("site", "visitor", "page_view", "visit", "at", "shown", "weight", "facts")
+        query = select(_C.id, *(_C[name] for name in names)).where(_C.site == site, _C.at >= since)
+        last: tuple[float, int] | None = None
+        while limit > 0:
+            further = query if last is None else query.where(tuple_(_C.at, _C.id) < tuple_(*last))
+            ordered = further.order_by(_C.at.desc(), _C.id.desc()).limit(min(BATCH, limit))
+            rows = (await self._db.query(executing(ordered))).all()
+            if not rows:
+                return
+            yield [Recorded(*row[1:]) for row in rows]
+            last, limit = (rows[-1].at, rows[-1].id), limit - len(rows)
+
+    async def count(self, site: str, since: float) -> int:
+        """How many page views of a site are recorded since a time."""
+        query = select(func.count()).where(_C.site == site, _C.at >= since)
+        return int((await self._db.query(executing(query))).scalar_one())
 
 
 def _adding(values: list[dict[str, Any]]) -> Any:

@@ -9,6 +9,7 @@ from accessibility import faults
 from desks import PASSWORD, DeskServer, desk_server
 from playwright.async_api import Browser, expect
 from playwright.async_api import Page as Tab
+from recorded_visits import visits
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.slow]
 PHONE = {"width": 320, "height": 640}
@@ -35,6 +36,7 @@ async def opened(chromium: Browser, address: str, *, scripts: bool) -> Tab:
 async def test_a_rule_is_written_tried_saved_and_undone_without_javascript(
     chromium: Browser, desk: DeskServer
 ) -> None:
+    await desk.service.ledger.traffic.write(visits(desk.service.clock.now()))
     async with desk.served() as address:
         tab = await opened(chromium, address, scripts=False)
         await expect(tab.get_by_role("heading", name="after-wait")).to_be_visible()
@@ -47,6 +49,11 @@ async def test_a_rule_is_written_tried_saved_and_undone_without_javascript(
         await expect(tab.locator("#f-when-wrong")).to_contain_text("line 2")
         await lines.fill("page.path == '/sale'")
         await tab.get_by_label("Priority", exact=True).fill("5")
+        await tab.get_by_role("button", name="Dry run").click()
+        await tab.get_by_role("button", name="Wait 25s on cart pages").click()
+        await expect(tab.get_by_label("Wait on the page")).to_have_value("25s")
+        await expect(lines).to_have_value("page.path == '/sale'")
+        await tab.get_by_label("Wait on the page").fill("")
         await tab.get_by_role("button", name="Preview").click()
         await tab.get_by_label("A page of the shop").fill("/sale")
         await tab.get_by_role("button", name="Show").click()
@@ -68,6 +75,7 @@ async def test_a_rule_is_written_tried_saved_and_undone_without_javascript(
 
 async def test_the_pages_fit_a_phone_and_have_no_faults(chromium: Browser, desk: DeskServer) -> None:
     async with desk.served() as address:
+        await desk.service.ledger.traffic.write(visits(desk.service.clock.now()))
         tab = await opened(chromium, address, scripts=True)
         await tab.goto(f"{address}desk/rules/text")
         long = "page.url.contains('" + "a-long-word-without-a-blank" * 4 + "') || true"
@@ -75,7 +83,7 @@ async def test_the_pages_fit_a_phone_and_have_no_faults(chromium: Browser, desk:
         await tab.get_by_label("All rules").fill(text)
         await tab.get_by_role("button", name="Save").click()
         wrong: list[object] = []
-        shown = ("", "/edit?name=long", "/edit", "/text", "/preview?url=/x")
+        shown = ("", "/edit?name=long", "/edit", "/text", "/preview?url=/x", "/try", "/try?rule=long")
         for path in (*shown, "/history", "/history/1", "/history/0"):
             await tab.goto(f"{address}desk/rules{path}")
             wrong += [(path, fault) for fault in await faults(tab)]

@@ -4,12 +4,16 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
-from clew.rules.dry_run import DryRun, PageView, dry_run
+from clew.chat.hours import OfficeHours
+from clew.rules.dry_run import DryRun, PageView, Sampled, dry_run
+from clew.rules.policy import Policy
 from clew.rules.ruleset import RuleSet
+from clew.rules.simulated import Answers, Simulated
 from clew.rules.suggestions import LEAST, suggest
-from clew.settings.model import Rule
+from clew.settings.model import Hours, Rule, Site
 
 DAYS = 4.0
 AT = 1_700_000_000.0
@@ -19,7 +23,7 @@ RULES: Sequence[dict[str, Any]] = [
     {"name": "slow", "when": ["visit.pages >= 2"], "wait_page": "20s", "action": "invite", "priority": 5},
     {"name": "young", "when": ["page.seconds < 10", "page.type == 'home'"], "action": "invite"},
     {"name": "off", "action": "invite", "enabled": False},
-    {"name": "rest", "wait": "60s", "action": "invite", "default": True, "share": 50, "no_invite": 10},
+    {"name": "rest", "wait": "60s", "action": "invite", "default": True, "no_invite": 10},
 ]
 ORDER = ("cart", "slow", "young", "rest")
 
@@ -84,11 +88,24 @@ def counted(views: Sequence[PageView]) -> Mapping[str, dict[str, Any]]:
     return found
 
 
+LENIENT = {"per_visit": 30, "per_visitor": 30, "pages": 50, "pause": 0, "dismissals": 100, "ignored": 100}
+"""Limits that hold nothing back but a second invite on a page."""
+
+
+def simulated(rules: Sequence[dict[str, Any]], **invites: Any) -> Simulated:
+    site = Site.model_validate({"name": "shop", "rules": rules, "invites": {**LENIENT, **invites}})
+
+    def hours(week: Any) -> OfficeHours:
+        return OfficeHours(Hours.model_validate(week), "UTC")
+
+    return Simulated(Policy(site, ZoneInfo("UTC"), hours), Answers({}, 0.0, 0.0))
+
+
 def tried(views: Sequence[PageView], **more: Any) -> DryRun:
     rules = RuleSet([Rule.model_validate(one) for one in RULES])
     assert [rule.name for rule in rules.order if rule.enabled] == [*ORDER]
     given: dict[str, Any] = {"usual": 0.1, "holdout": 5.0, **more}
-    return dry_run(rules, views, DAYS, {"slow": 0.2}, **given)
+    return dry_run(rules, Sampled.of(views), DAYS, {"slow": 0.2}, simulated(RULES), **given)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -105,7 +122,7 @@ def test_matches_overlap_and_conversations_are_those_that_are_counted_by_hand(se
         if one.rule == "cart":
             assert (one.invited, one.conversations, one.days, one.too_slow) == (None, None, None, False)
             continue
-        part = 0.95 * (0.5 * 0.9 if one.rule == "rest" else 1.0)
+        part = 0.95 * (0.9 if one.rule == "rest" else 1.0)
         talks = sum(own["won"].values()) / DAYS * part * (0.2 if one.rule == "slow" else 0.1)
         assert one.conversations == pytest.approx(talks)
         assert one.days == pytest.approx(100 / talks)
@@ -127,6 +144,17 @@ def test_the_line_in_the_way_is_the_first_that_is_false_most_often() -> None:
     assert (young.blocking, young.blocking_share) == (1, 1.0)
     assert (rest.blocking, rest.blocking_share, rest.matches, rest.days) == (0, 1.0, 0.0, None)
     assert rest.too_slow
+
+
+def test_what_the_limits_hold_back_is_told_apart_and_counts_for_no_conversation() -> None:
+    rules = [{"name": "all", "action": "invite"}]
+    facts: dict[str, Any] = {"page": {"type": "home", "seconds": 0}}
+    views = [PageView("v", 1, AT + 60 * n, 10.0, n == 5, 2.0, facts) for n in range(6)]
+    given = {"usual": 0.5, "runs": {"all": 1.5}}
+    compiled = RuleSet([Rule.model_validate(one) for one in rules])
+    (one,) = dry_run(compiled, Sampled.of(views), 2.0, {}, simulated(rules, pages=2), **given).trials
+    assert (one.matches, one.wins, one.visits, one.held) == (6.0, 2.0, 1.0, {"pages": 4.0})
+    assert (one.conversations, one.days, one.too_short) == (0.5, 200.0, True)
 
 
 def test_facts_that_no_page_view_had_are_named() -> None:

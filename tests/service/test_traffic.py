@@ -252,6 +252,28 @@ async def test_of_many_visitors_less_and_less_is_recorded_and_the_sum_stays_an_e
     assert not [line for line in logs if line["event"] == "traffic_dropped"]
 
 
+async def test_the_share_is_halved_by_what_all_processes_record(make: Any, ledger_address: str) -> None:
+    one = await make(ledger_address, per_hour=40)
+    other = await make(ledger_address, per_hour=40)
+    for number in range(100):
+        await (one, other)[number % 2].visit(("/", 0), address=f"10.0.{number}.1")
+        if not number % 5:
+            await one.rows()
+            await other.rows()
+    rows = await one.rows()
+    await other.rows()
+    # 40 of 50 each would be taken if each counted for itself.
+    assert 40 <= len(rows) < 75
+    rates = [shop.service.traffic._rates["shop"] for shop in (one, other)]
+    assert all(rate.halved for rate in rates)
+    # One that begins in the same hour learns what was recorded before.
+    late = await make(ledger_address, per_hour=40)
+    for number in range(10):
+        await late.visit(("/", 0), address=f"10.1.{number}.1")
+    await late.rows()
+    assert late.service.traffic._rates["shop"].halved >= 1
+
+
 async def test_one_client_cannot_fill_the_sample_and_that_is_reported(make: Any) -> None:
     shop = await make(per_hour=40)
     with capture_logs() as logs:
@@ -301,7 +323,7 @@ async def test_the_command_line_tries_a_draft_and_suggests_rules(make: Any, tmp_
     assert told["mug"]["not_recorded"] == ["page.query"]
     said = await run("try", str(file))
     assert "Less than a day is recorded" in said
-    assert "5.0% lead to a conversation (assumed" in said
+    assert "5.0% lead to a conversation and none is dismissed (assumed" in said
     found = [json.loads(line) for line in (await run("suggest", "--json")).splitlines()]
     times = {one["what"]: one for one in found if one["kind"] == "time"}
     assert (times["product"]["wait"], times["cart"]["wait"], times["site"]["wait"]) == (30, 25, 55)

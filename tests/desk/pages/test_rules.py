@@ -14,6 +14,7 @@ import pytest_asyncio
 from clew.desk.pages.rule_form import (
     FIRST,
     SUBJECTS,
+    TYPED,
     FieldError,
     fields_of,
     in_short,
@@ -21,7 +22,6 @@ from clew.desk.pages.rule_form import (
     subjects_of,
     table_from,
 )
-from clew.desk.pages.rules import TYPED
 from clew.referral.visitor import Page, Viewed
 from clew.settings.model import Rule, Site
 from clew.settings.rule_text import RuleText
@@ -77,7 +77,7 @@ def typed(table: Mapping[str, Any], **changed: str) -> dict[str, str]:
 
 async def test_rules_are_for_leads_and_owners(desk: DeskServer) -> None:
     agent = await desk.agent("bo", role="agent")
-    for path in ("", "/edit", "/text", "/preview", "/history", "/history/0"):
+    for path in ("", "/edit", "/text", "/preview", "/try", "/history", "/history/0"):
         assert (await agent.get(f"desk/rules{path}")).status_code == 403
     assert (await agent.post("desk/rules/text", data={"text": ""})).status_code == 403
 
