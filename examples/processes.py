@@ -67,19 +67,23 @@ class Program:
         self.lines: deque[str] = deque(maxlen=LINES)
         self._on_line = on_line
         self._changed = threading.Condition()
-        self._process = subprocess.Popen(
+        self._process = self._started(environ or {}, cwd)
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _started(self, environ: Mapping[str, str], cwd: Path | None) -> "subprocess.Popen[str]":
+        """Start the process, with these variables besides those of this one."""
+        return subprocess.Popen(
             ["/bin/sh", "-c", _WATCHED, "sh", *self.command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **(environ or {})},
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **environ},
             cwd=cwd,
             start_new_session=True,
         )
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
 
     def __enter__(self) -> Self:
         return self

@@ -72,6 +72,7 @@ SLOW_FOLDERS = (
     "tests/deploy/",
     "tests/docs/test_getting_started",
     "tests/cli/test_connect",
+    "tests/cli/test_forks",
     "tests/cli/test_mitm",
     "tests/cli/test_reachable",
     "tests/cli/test_unusable_stores",

@@ -1,6 +1,5 @@
 """`clew connect`: the steps, and what the first webhook said."""
 
-import sys
 import time
 from pathlib import Path
 
@@ -9,9 +8,8 @@ import pytest
 from clew.chat.providers import providers
 from clew.cli import app
 from clew.orders.sources_schema import webhook_sources
-from clews import ClewFolder, ClewServe
+from clews import ClewFolder, ClewProgram, ClewServe
 from hooks import SECRETS, as_json, shopify_order, signed
-from processes import Program
 from provider_hooks import SECRETS as CHATS
 from provider_hooks import talk
 from typer.testing import CliRunner
@@ -68,8 +66,8 @@ def test_an_unknown_system_names_the_nearest(tmp_path: Path) -> None:
 def test_it_waits_for_the_first_webhook_and_says_what_it_read(tmp_path: Path) -> None:
     folder = ClewFolder(tmp_path / "clew", SETTINGS + HOOK)
     with ClewServe(folder) as clew:
-        command = ["-m", "clew", "connect", "shopify", "--config", str(folder.settings), "--timeout", "60"]
-        with Program([sys.executable, *command], environ=folder.environ, cwd=folder.path) as waiting:
+        command = ["connect", "shopify", "--config", str(folder.settings), "--timeout", "60"]
+        with ClewProgram(command, environ=folder.environ, cwd=folder.path) as waiting:
             waiting.wait_for_line(lambda line: line.startswith("Waiting"), 30)
             hook = signed("shopify", as_json(shopify_order()), "orders/create")
             wrong = {**hook.headers, "Host": "shop.test", "X-Shopify-Hmac-SHA256": "AAAA"}
@@ -125,8 +123,8 @@ def test_a_chat_without_webhooks_says_so(tmp_path: Path) -> None:
 def test_it_waits_for_the_first_word_of_a_chat_and_says_what_it_understood(tmp_path: Path) -> None:
     folder = ClewFolder(tmp_path / "clew", SETTINGS + CHAT)
     with ClewServe(folder) as clew:
-        command = ["-m", "clew", "connect", "crisp", "--config", str(folder.settings), "--timeout", "60"]
-        with Program([sys.executable, *command], environ=folder.environ, cwd=folder.path) as waiting:
+        command = ["connect", "crisp", "--config", str(folder.settings), "--timeout", "60"]
+        with ClewProgram(command, environ=folder.environ, cwd=folder.path) as waiting:
             waiting.wait_for_line(lambda line: line.startswith("Waiting"), 30)
             hook = talk("crisp", "", "Hi", time.time())[2]
             address = f"{clew.address}/-/clew/hooks/{hook.path}"

@@ -2,13 +2,13 @@
 
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from clew.cli import app
+from clews import run_clew
 from typer.testing import CliRunner
 
 SETTINGS = """
@@ -85,12 +85,7 @@ def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
         done = CliRunner().invoke(app, [*command, "--config", str(folder / "clew.toml")])
         assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
         return subprocess.CompletedProcess(command, done.exit_code, done.stdout, done.stderr)
-    return subprocess.run(
-        [sys.executable, "-m", "clew", *command, "--config", str(folder / "clew.toml")],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    return run_clew(*command, "--config", str(folder / "clew.toml"), environ={})
 
 
 CASES = [(command, "later version") for command in COMMANDS] + [

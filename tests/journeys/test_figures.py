@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import socket
-import sys
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -12,8 +11,8 @@ from threading import Thread
 
 import httpx2
 import pytest
-from clews import ClewFolder, ClewServe, events
-from processes import Program, free_port
+from clews import ClewFolder, ClewProgram, ClewServe, events
+from processes import free_port
 from prometheus_client.parser import text_string_to_metric_families
 
 pytestmark = pytest.mark.timeout(300)
@@ -200,10 +199,10 @@ def test_operations_have_an_address_of_their_own(tmp_path: Path, shop: str) -> N
 def test_an_operations_port_in_use_is_reported(tmp_path: Path, shop: str) -> None:
     """field G8"""
     place = folder(tmp_path / "clew", shop)
-    command = [sys.executable, "-m", "clew", "serve", "--config", str(place.settings), "--port", "0"]
+    command = ["serve", "--config", str(place.settings), "--port", "0"]
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        with Program([*command, "--ops", address], environ=place.environ, cwd=place.path) as clew:
+        with ClewProgram([*command, "--ops", address], environ=place.environ, cwd=place.path) as clew:
             assert clew.wait(60) == 3
             clew.wait_for_line(lambda line: f"cannot listen on {address}: " in line)
 

@@ -4,14 +4,12 @@ import os
 import re
 import signal
 import socket
-import sys
 import threading
 from pathlib import Path
 
 import httpx2
 import pytest
-from clews import ClewFolder, ClewServe, wait_for_event
-from processes import Program
+from clews import ClewFolder, ClewProgram, ClewServe, wait_for_event
 from raw_http import Client, Shop, answering, get
 
 pytestmark = pytest.mark.timeout(300)
@@ -54,9 +52,9 @@ def test_workers_that_start_together_build_one_ledger(tmp_path: Path) -> None:
 UNUSABLE = SETTINGS.replace('log = "json"', 'ledger = "sqlite:ledger"')
 
 
-def served(folder: ClewFolder, *options: str) -> Program:
-    command = [sys.executable, "-m", "clew", "serve", "--config", str(folder.settings), "--port", "0"]
-    return Program([*command, *options], environ=folder.environ, cwd=folder.path)
+def served(folder: ClewFolder, *options: str) -> ClewProgram:
+    command = ["serve", "--config", str(folder.settings), "--port", "0"]
+    return ClewProgram([*command, *options], environ=folder.environ, cwd=folder.path)
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
@@ -117,8 +115,8 @@ def test_the_address_is_printed_once_the_port_answers(tmp_path: Path) -> None:
             if len(answers) == 2:
                 both.set()
 
-    command = [sys.executable, "-m", "clew", "serve", "--config", str(folder.settings), "--port", "0"]
-    with Program(command, environ=folder.environ, cwd=folder.path, on_line=ask) as clew:
+    command = ["serve", "--config", str(folder.settings), "--port", "0"]
+    with ClewProgram(command, environ=folder.environ, cwd=folder.path, on_line=ask) as clew:
         assert both.wait(30), clew.tail()
     assert answers == [200, 200]
 

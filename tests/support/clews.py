@@ -11,10 +11,24 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from clew_forks import Fork, can_fork
 from processes import Program, free_port
 
 AGENT = "anna"
 PASSWORD = "correct horse battery staple"
+
+
+def run_clew(
+    *arguments: str, environ: Mapping[str, str], cwd: Path | None = None, typed: str = ""
+) -> "subprocess.CompletedProcess[str]":
+    """Run a command of `clew` to its end, in a process of its own."""
+    command = [sys.executable, "-m", "clew", *arguments]
+    whole = {**os.environ, **environ}
+    if not can_fork(whole):
+        return subprocess.run(command, cwd=cwd, env=whole, input=typed, capture_output=True, text=True)
+    process = Fork(arguments, whole, cwd, stderr=subprocess.PIPE)
+    stdout, stderr = process.communicate(typed)
+    return subprocess.CompletedProcess(command, process.wait(), stdout, stderr)
 
 
 class ClewFolder:
@@ -29,14 +43,8 @@ class ClewFolder:
 
     def run(self, *arguments: str, typed: str = "") -> str:
         """Run a command of `clew` to its end; returns what it printed. Raises AssertionError if it fails."""
-        done = subprocess.run(
-            [sys.executable, "-m", "clew", *arguments, "--config", str(self.settings)],
-            cwd=self.path,
-            env={**os.environ, **self.environ},
-            input=typed,
-            capture_output=True,
-            text=True,
-        )
+        config = ("--config", str(self.settings))
+        done = run_clew(*arguments, *config, environ=self.environ, cwd=self.path, typed=typed)
         assert done.returncode == 0, f"clew {' '.join(arguments)}:\n{done.stdout}{done.stderr}"
         return done.stdout
 
@@ -56,7 +64,29 @@ def _read(value: Any) -> Any:
     return json.loads(value) if isinstance(value, str) and value[:1] in ("{", "[") else value
 
 
-class ClewServe(Program):
+class ClewProgram(Program):
+    """A running command of `clew`."""
+
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        *,
+        environ: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        on_line: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self._arguments = list(arguments)
+        command = [sys.executable, "-m", "clew", *arguments]
+        super().__init__(command, environ=environ, cwd=cwd, on_line=on_line)
+
+    def _started(self, environ: Mapping[str, str], cwd: Path | None) -> Any:
+        whole = {**os.environ, **environ}
+        if not can_fork(whole):
+            return super()._started(environ, cwd)
+        return Fork(self._arguments, whole, cwd)
+
+
+class ClewServe(ClewProgram):
     """`clew serve` on a port of its own."""
 
     def __init__(
@@ -67,9 +97,8 @@ class ClewServe(Program):
     ) -> None:
         self.port = free_port()
         self.address = f"http://127.0.0.1:{self.port}"
-        command = [sys.executable, "-m", "clew", "serve", "--config", str(folder.settings)]
         super().__init__(
-            [*command, "--port", str(self.port), *options],
+            ["serve", "--config", str(folder.settings), "--port", str(self.port), *options],
             environ=folder.environ,
             cwd=folder.path,
             on_line=on_line,

@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -18,7 +17,7 @@ import pytest
 from clew.injector.tag import tag
 from clew.middleware.serve import control
 from clew.settings.reloading import WATCH_SECONDS
-from clews import ClewFolder, ClewServe, events, wait_for_event
+from clews import ClewFolder, ClewServe, events, run_clew, wait_for_event
 from processes import Program, free_port
 from raw_http import Client, get
 
@@ -107,10 +106,8 @@ class Host:
         return self.folder.path / f"sites/{name}.toml"
 
     def reload(self, *options: str) -> tuple[int, str]:
-        command = [sys.executable, "-m", "clew", "reload", "--config", str(self.folder.settings), *options]
-        done = subprocess.run(
-            command, env={**os.environ, **self.folder.environ}, capture_output=True, text=True, timeout=60
-        )
+        command = ("reload", "--config", str(self.folder.settings), *options)
+        done = run_clew(*command, environ=self.folder.environ)
         return done.returncode, done.stdout + done.stderr
 
     async def reloaded(self, *options: str) -> tuple[int, str]:
