@@ -1,6 +1,7 @@
 """`clew explain visitor`: why each rule acts or does not act for a visitor."""
 
 import asyncio
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -24,7 +25,12 @@ from .terminal import open_console
 console = open_console(soft_wrap=True, highlight=False)
 
 ID_LENGTH = 26  # letters of a visitor's id
+WHOLE = re.compile(rf"[a-z2-7]{{{ID_LENGTH}}}")
 LISTED = 10
+NEWCOMER = (
+    "Nothing is stored of this visitor, as of each one on its first page: explained as a new one, "
+    "without what brought it here."
+)
 
 COLORS = {
     "acts": "green",
@@ -56,12 +62,14 @@ def visitor_command(
     """Show for each rule whether it would act for a visitor now, and if not, which condition is false."""
     settings = load_or_exit(config)
     try:
-        runtime, found, load = asyncio.run(_explain(settings, site, visitor, url, seconds, language))
+        runtime, found, load, is_new = asyncio.run(_explain(settings, site, visitor, url, seconds, language))
     except _NotFoundError as error:
         console.print(f"[red]{escape(str(error))}[/red]")
         raise typer.Exit(1) from None
     except UNUSABLE as error:
         fail(description(error))
+    if is_new:
+        console.print(NEWCOMER, style="yellow")
     _show(found, runtime.masking)
     if load is not None:
         console.print(agents_line(load, runtime.settings.chat), style="bright_black")
@@ -69,7 +77,7 @@ def visitor_command(
 
 async def _explain(
     settings: Settings, name: str | None, visitor: str, url: str, seconds: int, language: str
-) -> tuple[SiteRuntime, Explanation, AgentLoad | None]:
+) -> tuple[SiteRuntime, Explanation, AgentLoad | None, bool]:
     service = Service(settings)
     named = _site(service, name, url)
     page = PageNow("explain", _address(named, url), "", language, seconds)
@@ -78,13 +86,17 @@ async def _explain(
     try:
         await service.rule_sets.take(named.name)
         site = service.sites[named.name]
-        found = await service.decisions.explain(site, await _visitor_id(service, site, visitor), page)
+        who = await _visitor_id(service, site, visitor)
+        found, is_new = await service.decisions.explain(site, who, page), False
+        if found is None and WHOLE.fullmatch(who) and await service.visits.get(site.name, who) is None:
+            found = await service.decisions.explain(site, None, page, newcomer=who)
+            is_new = True
         load = service.agents.of(site.name, service.clock.now())
     finally:
         await service.close()
     if found is None:
         raise _NotFoundError(f"no visitor {visitor!r} is known at {site.name}")
-    return site, found, load
+    return site, found, load, is_new
 
 
 def _site(service: Service, name: str | None, url: str) -> SiteRuntime:
@@ -174,7 +186,8 @@ def _show(found: Explanation, masking: Masking) -> None:
     console.print("Invites:")
     for told in found.standing:
         console.print(f"  {escape(told)}")
-    console.print(f"Now: {rule.action if rule else 'no rule; widget.default acts'}")
+    now = f"{escape(rule.name)} ({rule.action})" if rule else "no rule; widget.default acts"
+    console.print(f"Now: {now}")
 
 
 def _show_line(line: Explained, masking: Masking, indent: str) -> None:

@@ -442,12 +442,14 @@ class Decisions:
         )
         return Answer(site.answers.action(None), body, [])
 
-    async def explain(self, site: SiteRuntime, visitor_id: str | None, page: PageNow) -> Explanation | None:
+    async def explain(
+        self, site: SiteRuntime, visitor_id: str | None, page: PageNow, *, newcomer: str | None = None
+    ) -> Explanation | None:
         """Why the rules say what they say to a visitor now; None for one who is not known. Without an id it
-        is a new one, on its first page."""
+        is a new one, on its first page, with the id `newcomer` if that is given."""
         now = self._clock.now()
         if visitor_id is None:
-            newcomer = new_visitor_id()
+            newcomer = newcomer or new_visitor_id()
             view = Viewed(Page(page.view, now, site.masking.stored(page.url)), page.language, site.keeps)
             visitor: Visitor | None = replace(changed(None, newcomer, [view], now), talk=Talk())
         else:

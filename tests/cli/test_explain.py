@@ -158,6 +158,18 @@ def test_the_desks_short_id_is_enough_where_it_is_one_visitors(
     assert explained("%", "--url", "/cart").exit_code == 1
 
 
+def test_a_visitor_on_its_first_page_is_explained_by_its_id_alone(
+    known: Callable[..., None], explained: Callable[..., Result]
+) -> None:
+    known({ONE: [Touched(TOUCH)]})
+    new = explained("b" * 26, "--url", "/cart")
+    assert new.exit_code == 0
+    assert "Nothing is stored of this visitor" in new.output
+    assert "hold-out of" in new.output
+    assert "Nothing is stored" not in explained(ONE, "--url", "/cart").output
+    assert explained("!" * 26, "--url", "/cart").exit_code == 1
+
+
 def test_it_says_how_busy_the_agents_are_and_since_when(
     config: Path, known: Callable[..., None], explained: Callable[..., Result]
 ) -> None:
