@@ -450,8 +450,10 @@ class Decisions:
         now = self._clock.now()
         if visitor_id is None:
             newcomer = newcomer or new_visitor_id()
-            view = Viewed(Page(page.view, now, site.masking.stored(page.url)), page.language, site.keeps)
-            visitor: Visitor | None = replace(changed(None, newcomer, [view], now), talk=Talk())
+            # The visit is as old as its first page.
+            came = now - page.seconds
+            view = Viewed(Page(page.view, came, site.masking.stored(page.url)), page.language, site.keeps)
+            visitor: Visitor | None = replace(changed(None, newcomer, [view], came), talk=Talk())
         else:
             visitor = await self._visits.get(site.name, visitor_id)
         if visitor is None or visitor.forgotten:

@@ -166,6 +166,8 @@ def test_a_visitor_on_its_first_page_is_explained_by_its_id_alone(
     assert new.exit_code == 0
     assert "Nothing is stored of this visitor" in new.output
     assert "hold-out of" in new.output
+    assert "false visit.seconds >= 90" in new.output
+    assert "true  visit.seconds >= 90" in explained("b" * 26, "--url", "/cart", "--seconds", "95").output
     assert "Nothing is stored" not in explained(ONE, "--url", "/cart").output
     assert explained("!" * 26, "--url", "/cart").exit_code == 1
 
