@@ -184,6 +184,11 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "If that page is your shop's own, report its orders by `POST orders`; "
         "otherwise it was made to overload clew, and there is nothing to do.",
     ),
+    "currency_unknown": (
+        "Carts on the shop's pages do not tell their currency, such as $, which is that of several. "
+        "Last seen on {page}.",
+        "Set `currency` in `[sites.cart]`. Until then these carts are compared with no order.",
+    ),
     "ledger_down": (
         "The ledger does not answer: {why}. Pages are sent, and orders wait in the journal of each machine.",
         "Look at that server and at the way to it. Clew tries it again by itself.",

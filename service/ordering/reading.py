@@ -130,6 +130,10 @@ class PageReader:
             self._of_client += Counter()
         if found.refused is not None:
             self._refused(site, page, found.refused)
+        if found.cart is not None and "value" in found.cart and "currency" not in found.cart:
+            self._events.notice(
+                "currency_unknown", site=site.name, key="cart", page=site.masking.stored(page.address)
+            )
         return found
 
     def _full(self, site: SiteRuntime, client_key: tuple[str, str], *, trusted: bool) -> bool:

@@ -26,8 +26,8 @@ def page(body: bytes = THANKS, *, order: bool = True) -> ReadPage:
     return ReadPage("v", (), "/thanks", b"text/html; charset=utf-8", body, order, True, None)
 
 
-def site(name: str) -> SiteRuntime:
-    shop = {"name": name, "hosts": [f"{name}.example"], "order": ORDER.model_dump()}
+def site(name: str, **more: Any) -> SiteRuntime:
+    shop = {"name": name, "hosts": [f"{name}.example"], "order": ORDER.model_dump(), **more}
     settings = Settings.model_validate(
         {"secret": "0123456789abcdefghijklmnopqrstuvwxyz-XYZ", "sites": [shop]}
     )
@@ -45,6 +45,17 @@ def test_a_page_that_is_too_costly_to_parse_is_refused_with_the_reason() -> None
     """field E4"""
     body = b"<p " + b" ".join(b"a%d" % n for n in range(120_000)) + b">"
     assert "256 attributes" in (read_page(page(body), ORDER, None).refused or "")
+
+
+@pytest.mark.parametrize(("shown", "told"), [("$12.00", 1), ("12.00 EUR", None), ("empty", None)])
+async def test_a_cart_that_does_not_tell_its_currency_is_told(shown: str, told: int | None) -> None:
+    registry = CollectorRegistry()
+    reader = PageReader(Events(registry))
+    found = await reader.read(site("shop", cart={"value": "#cart"}), page(f"<p id=cart>{shown}</p>".encode()))
+    assert (found.cart or {}).get("value") == ("12.00" if shown != "empty" else None)
+    labels = {"site": "shop", "event": "currency_unknown"}
+    assert registry.get_sample_value("clew_events_total", labels) == told
+    reader.close()
 
 
 class Gate:
