@@ -6,8 +6,10 @@ network that two orders belong to one visitor, and it logs whole URLs with their
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from ipaddress import ip_address
 from types import TracebackType
 from typing import Any, Self
@@ -27,6 +29,12 @@ _BEFORE_FIRST_BYTE = "http11.send_request_headers.started"
 _UNSENDABLE = (httpx2.InvalidURL, httpx2.UnsupportedProtocol, httpx2.LocalProtocolError, UnicodeError)
 
 
+@cache
+def _certificates() -> ssl.SSLContext:
+    """Those of the machine, for all clients of this process: to read them takes 30 ms."""
+    return httpx2.create_ssl_context(trust_env=False)
+
+
 @dataclass(slots=True)
 class Progress:
     """Whether a call was sent. Read it after a call was cancelled."""
@@ -44,6 +52,7 @@ class Client:
     def __init__(self, timeout: float, connections: int) -> None:
         self._timeout = timeout
         self._transport = httpx2.AsyncHTTPTransport(
+            verify=_certificates(),
             trust_env=False,
             limits=httpx2.Limits(max_connections=connections, max_keepalive_connections=0),
         )

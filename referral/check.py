@@ -30,6 +30,8 @@ def cookie_problems(site: Site, path: KeyPath) -> Iterator[Wording]:
 
 
 def _apart(names: list[str], path: KeyPath) -> Iterator[Wording]:
+    if len(names) < 2:
+        return  # without the list of public suffixes, which takes 0.15 s
     domains = sorted({domain for name in names if (domain := registrable(name)) is not None})
     if len(domains) > 1:
         message = f"{domains[0]} and {domains[1]} cannot share cookies: a visitor of one is new on the other"

@@ -227,11 +227,18 @@ def _main() -> None:
     import gc
 
     import clew.__main__
+    import clew.middleware.proxy.mount
     import clew.middleware.serve.server
+    import clew.postbacks.client
+    import clew.referral.domains
+    import clew.referral.networks_file
     import clew.stores.ledger.postgresql
     import clew.stores.visits_redis
     from alembic import command, config  # noqa: F401
 
+    clew.postbacks.client._certificates()
+    clew.referral.domains._suffixes()
+    clew.referral.networks_file.load()
     gc.freeze()
     if _fork_all(socket.socket(fileno=int(sys.argv[1]))):
         # As of `python -m clew`: workers that it starts import this one.
