@@ -134,14 +134,16 @@ class PageEdit:
         """
         if self._through:
             return b"", chunk
-        place = (
-            self._scanner.match_usual(chunk) if self._is_plain and self._coding_out == "identity" else None
-        )
-        if place is not None:
-            self.verdict, self._looking, self._through = "edit", False, True
-            self.inserted, self.added = True, len(self._tag)
+        place = self._scanner.match_usual(chunk) if self._is_plain else None
+        if place is None:
+            return self.feed(bytes(chunk)), chunk[:0]
+        self.verdict, self._looking = "edit", False
+        self.inserted, self.added = True, len(self._tag)
+        if self._coding_out == "identity":
+            self._through = True
             return b"".join((chunk[:place], self._tag)), chunk[place:]
-        return self.feed(bytes(chunk)), chunk[:0]
+        self._encoder = encoder(self._coding_out)
+        return self._encoder.encode(chunk[:place], self._tag, chunk[place:]), chunk[:0]
 
     def end(self) -> bytes:
         """The bytes to send after the last chunk. Raises Broken if a coded stream is truncated."""

@@ -64,12 +64,13 @@ def edited_head(response: ResponseHead, *, mark: bytes, coding_out: str, added: 
         headers.append(pair)
     if coding_out != "identity" and not coded:
         headers.append((b"content-encoding", coding_out.encode("ascii")))
-    if in_play or not _CACHING.isdisjoint(names):
-        headers = _varied(headers, coded=in_play)
+    cached = not _CACHING.isdisjoint(names)
+    if in_play or cached:
+        headers = _varied(headers, coded=in_play, shared=cached and _shared(headers))
     return ResponseHead(response.status, headers)
 
 
-def _varied(headers: Headers, *, coded: bool) -> Headers:
+def _varied(headers: Headers, *, coded: bool, shared: bool) -> Headers:
     """The headers with Vary naming what the edit depended on (RFC 9110 §12.5.5).
 
     Accept-Encoding is added where a coding is used: a response without one suits every client. Sec-Fetch-Dest
@@ -77,9 +78,7 @@ def _varied(headers: Headers, *, coded: bool) -> Headers:
     store the page: in a browser's own cache it would prevent the use of a prefetched page, and there a copy
     with the tag does no harm to a fetch.
     """
-    wanted = [
-        name for name, wants in ((b"Accept-Encoding", coded), (b"Sec-Fetch-Dest", _shared(headers))) if wants
-    ]
+    wanted = [name for name, wants in ((b"Accept-Encoding", coded), (b"Sec-Fetch-Dest", shared)) if wants]
     named = tokens(headers, b"vary")
     missing = [name for name in wanted if name.lower() not in named]
     if not missing or b"*" in named:

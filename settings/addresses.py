@@ -13,7 +13,7 @@ the length of the address.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -191,31 +191,33 @@ class Patterns:
 
     def first(self, path: str | bytes, query: str | bytes = "") -> int | None:
         """The index of the first pattern that matches a raw path and query, None if none does."""
-        return next(self._fitting(path, query), None)
+        found = self._matching(path, query)
+        return found[0] if found else None
 
     def all(self, path: str | bytes, query: str | bytes = "") -> list[int]:
         """The indices of all patterns that match."""
-        return list(self._fitting(path, query))
+        return list(self._matching(path, query))
+
+    def _matching(self, path: str | bytes, query: str | bytes) -> Sequence[int]:
+        if not self.patterns:
+            return ()
+        return _often(self, path, query) if len(path) + len(query) <= 256 else self._find(path, query)
 
     def __call__(self, path: str | bytes, query: str | bytes = "") -> bool:
         """Whether any pattern matches."""
         return self.first(path, query) is not None
 
-    def _fitting(self, path: str | bytes, query: str | bytes) -> Iterator[int]:
-        if not self.patterns:
-            return
+    def _find(self, path: str | bytes, query: str | bytes) -> Sequence[int]:
+        found: list[int] = []
         given: set[int] | None = None if query else set()
-        for number in _of_path(self, path) if len(path) <= 256 else self.of_path(path):
+        for number in sorted(self._paths.Match(_decoded_once(path)) or ()):
             if wanted := self._wanted[number]:
                 if given is None:
                     given = {n for one in parameters(query) for n in self._parameters.Match(one) or ()}
                 if not wanted <= given:
                     continue
-            yield number
-
-    def of_path(self, path: str | bytes) -> list[int]:
-        """The indices of the patterns whose part for the path matches a raw path."""
-        return sorted(self._paths.Match(_decoded_once(path)) or ())
+            found.append(number)
+        return tuple(found)
 
 
 # Of one request several sets of patterns are asked, and 64 KB of escapes take milliseconds.
@@ -228,7 +230,7 @@ def patterns_of(texts: tuple[str, ...]) -> Patterns:
     return Patterns(texts)
 
 
-# One cache for all sites: a client may request any number of paths from thousands of sites.
+# One cache for all sites: a client may request any number of addresses from thousands of sites.
 @lru_cache(maxsize=16384)
-def _of_path(patterns: Patterns, path: str | bytes) -> list[int]:
-    return patterns.of_path(path)
+def _often(patterns: Patterns, path: str | bytes, query: str | bytes) -> Sequence[int]:
+    return patterns._find(path, query)

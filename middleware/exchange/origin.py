@@ -163,6 +163,7 @@ def _identity(chain: tuple[str | None, ...], origin: Origin) -> tuple[Header, ..
     return tuple(pairs)
 
 
+@lru_cache(maxsize=4096)
 def _node(hop: str) -> str:
     """A node in the syntax of `Forwarded`: IPv6 in brackets and quotes, `unknown` if it is not an address."""
     address = _address(hop)

@@ -99,6 +99,21 @@ def test_chunking_and_copying_never_change_a_page(
     assert edit.copy == page[:limit]
 
 
+@pytest.mark.parametrize("size", [1, 40, 700, 10**6])
+@pytest.mark.parametrize("coding_out", CODINGS)
+def test_chunks_in_a_buffer_that_is_used_again_give_the_same_page(coding_out: str, size: int) -> None:
+    edit, sent = PageEdit(TAG, "identity", coding_out), []
+    for chunk in cut(PAGE, size):
+        buffer = bytearray(chunk)
+        first, rest = edit.borrowed(memoryview(buffer))
+        sent += [first, bytes(rest)]
+        buffer[:] = bytes(len(buffer))
+    sent.append(edit.end())
+    assert edit.inserted
+    assert edit.added == len(TAG)
+    assert decode(coding_out, b"".join(sent)) == EDITED
+
+
 def test_a_whole_page_in_one_chunk_has_its_length() -> None:
     """injection 2.10: the head can be sent with the exact length."""
     edit = PageEdit(TAG, "identity", "identity")
