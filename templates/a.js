@@ -151,10 +151,11 @@ export class Extras {
    * bubble: where the chat would fill the screen, would cover something, or would come over what the visitor does, and
    * where it is another company's, which is not loaded unasked.
    */
-  open(view, { rule, text, more = {} }) {
+  open(view, invite) {
+    const { rule, text, more = {} } = invite;
     const { widget } = this;
     if (!more.open || widget.panel.full || busy() || Date.now() - (memory.read().openedAt ?? 0) < AGAIN) return false;
-    if (widget.provided) return this.openElsewhere(rule, text);
+    if (widget.provided) return this.openElsewhere(view, invite);
     const { greeting, panel } = widget;
     Object.assign(widget, { persona: more.persona, greeting: text, rule });
     panel.log.introduce(text);
@@ -173,12 +174,18 @@ export class Extras {
     return true;
   }
 
-  openElsewhere(rule, text) {
-    const { elsewhere, chat } = this.widget;
+  // It was seen once the provider has said it; if the provider does not come, it is a bubble.
+  openElsewhere(view, invite) {
+    const { widget } = this;
+    const { elsewhere, chat } = widget;
     if (chat.load !== "page" || !chat.says) return false;
-    this.opened(rule);
-    this.widget.settled.add(rule);
-    elsewhere.load(chat.attributes).then((usable) => usable && elsewhere.act((provider) => provider.say(text)));
+    memory.write({ openedAt: Date.now() });
+    widget.settled.add(invite.rule);
+    elsewhere.load(chat.attributes).then((usable) => {
+      if (usable && elsewhere.act((provider) => provider.say(invite.text))) return this.opened(invite.rule);
+      widget.settled.delete(invite.rule);
+      widget.offer(view, invite);
+    });
     return true;
   }
 

@@ -115,7 +115,7 @@ VENDORS: dict[str, Vendor] = {
         {"public_key": "abcdefghijklmnopqrstuvwxyz012345"},
         """soon(() => {
           window.tidioChatApi = { setContactProperties: hear("properties"), open: hear("open"),
-            display: hear("display") };
+            display: hear("display"), messageFromOperator: hear("message") };
           fire(document, "tidioChat-ready");
         });""",
         ["open"],
@@ -132,7 +132,7 @@ VENDORS: dict[str, Vendor] = {
     "jivochat": Vendor(
         {"widget_id": "AbCdEf1234"},
         """window.jivo_api = { setUserToken: hear("token"), setCustomData: hear("data"), open: hear("open"),
-          close: hear("close"), chatMode: () => "offline" };
+          showProactiveInvitation: hear("invitation"), close: hear("close"), chatMode: () => "offline" };
         soon(() => jivo_onLoadCallback());""",
         ["open", {"start": "chat"}],
         "jivo_onClientStartChat()",

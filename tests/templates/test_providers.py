@@ -37,12 +37,13 @@ class Elsewhere:
             await route.fulfill(status=self.status, content_type="text/javascript", body=body)
 
 
-async def shop_with(clew: FakeClew, page: Page, name: str, **chat: Any) -> Elsewhere:
+async def shop_with(clew: FakeClew, page: Page, name: str, status: int = 200, **chat: Any) -> Elsewhere:
     """A page of a shop that uses this provider."""
     vendor = VENDORS[name]
     clew.provider = {"title": providers()[name].title, **providers()[name].filled(vendor.ids)}
     clew.answer = clew.answer | {"chat": CHAT | chat}
     elsewhere = Elsewhere(vendor.script)
+    elsewhere.status = status
     own = urlsplit(clew.url).netloc
     await page.route(lambda url: urlsplit(url).netloc != own, elsewhere.answer)
     await page.goto(clew.url)
@@ -131,6 +132,48 @@ async def test_a_question_from_an_invite_is_its_first_message_where_it_can_be(
     await until_heard(page, expected[name])
     assert clew.posted == []
     assert {"kind": "accepted", "rule": "hesitates"} in clew.events
+
+
+OPENS = INVITE | {"invite": INVITE["invite"] | {"text": "Size M or “L”?", "more": {"open": True}}}
+SAYS: dict[str, list[object]] = {
+    "crisp": [["do", "chat:open", None], ["do", "message:show", ["text", "Size M or “L”?"]]],
+    "tidio": [["open"], ["message", "Size M or “L”?"]],
+    "jivochat": [["invitation", "Size M or “L”?"]],
+    "olark": [["api.box.expand", None], ["api.chat.sendMessageToVisitor", {"body": "Size M or “L”?"}]],
+}
+"""What is heard of an invite that opens the chat by itself, where the provider can say a text of its own."""
+
+
+async def test_each_provider_that_says_a_text_is_tried() -> None:
+    assert {name for name in NAMES if providers()[name].say} == {*SAYS}
+
+
+@pytest.mark.parametrize("name", SAYS)
+async def test_an_invite_that_opens_the_chat_is_said_by_the_provider(
+    clew: FakeClew, page: Page, name: str
+) -> None:
+    clew.answer = OPENS
+    await shop_with(clew, page, name, load="page", says=True)
+    heard = await until_heard(page, SAYS[name][-1])
+    said = [one for one in heard if one in json.loads(json.dumps(SAYS[name]))]
+    assert said == SAYS[name]
+    await clew.until(lambda: {"kind": "seen", "rule": "hesitates"} in clew.events)
+    # It is said once, nothing else shows it, and it does not come again on the next page.
+    await expect(page.get_by_role("region")).to_have_count(0)
+    assert [one for one in await page.evaluate("heard") if one == SAYS[name][-1]] == SAYS[name][-1:]
+    assert clew.events.count({"kind": "seen", "rule": "hesitates"}) == 1
+
+
+async def test_an_invite_is_ours_where_the_provider_that_should_say_it_does_not_come(
+    clew: FakeClew, page: Page
+) -> None:
+    """It was not seen before."""
+    clew.answer = OPENS
+    await shop_with(clew, page, "crisp", 503, load="page", says=True)
+    await expect(page.get_by_role("region")).to_contain_text("Size M or “L”?", timeout=20_000)
+    failed = clew.events.index({"kind": "chat", "event": "failed"})
+    await clew.until(lambda: {"kind": "seen", "rule": "hesitates"} in clew.events)
+    assert failed < clew.events.index({"kind": "seen", "rule": "hesitates"})
 
 
 async def test_a_talk_goes_on_on_the_next_page(clew: FakeClew, page: Page) -> None:

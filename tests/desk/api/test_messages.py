@@ -50,6 +50,7 @@ async def error_of(answer: httpx2.Response, status: int) -> str:
 
 async def test_a_message_is_written_and_read_back(desk: DeskServer) -> None:
     client = desk.visitor()
+    await desk.invited("after-wait")
     sent = await client.post("messages", json=body(rule="after-wait"))
     assert sent.status_code == 201
     assert sent.json().keys() == {"id", "at"}
