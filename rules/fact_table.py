@@ -385,6 +385,15 @@ def _client() -> tuple[Fact, ...]:
             "It is not stored.",
             unit="IP address",
         ),
+        Fact(
+            "place.hostname",
+            "string",
+            "The host name of that address, in lower case, if it leads back to the address; with `hostnames` "
+            "of [geo](settings.md#geo). It is not stored.",
+            unit="host",
+            source="outside",
+            cost="call",
+        ),
     )
 
 

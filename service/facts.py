@@ -124,7 +124,7 @@ class Found(Struct, frozen=True):
     """What a decision may have to wait for: the page's product (empty: it shows none), the visitor's orders,
     and how many conversations it has had. None where it is not known. `again`: it may be known in a
     moment. `memory` has what pages showed, if that has changed since the visitor's record was read; `values`
-    are those of the shop's API."""
+    are those of the shop's API, and `hostname` is that of the visitor's address."""
 
     product: Product | None = None
     orders: Orders | None = None
@@ -132,6 +132,7 @@ class Found(Struct, frozen=True):
     again: bool = False
     memory: Memory | None = None
     values: Mapping[str, Any] = {}
+    hostname: str | None = None
 
 
 NOTHING = Found()
@@ -474,6 +475,7 @@ _PLACE: Mapping[str, Callable[[_Inputs], Any]] = {
     "region": lambda inputs: inputs.site.places.at(inputs.client.address).get("region"),
     "city": lambda inputs: inputs.site.places.at(inputs.client.address).get("city"),
     "ip": lambda inputs: inputs.client.address,
+    "hostname": lambda inputs: inputs.found.hostname,
 }
 
 

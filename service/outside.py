@@ -17,6 +17,7 @@ from ..stores.visits import Visits
 from .clock import Clock
 from .fact_calls import FactCalls
 from .facts import NO_ORDERS, NOBODY, Client, Found, Orders, Product
+from .host_names import HostNames
 from .limits import Limits, Rate, parts_of
 from .ordering.shopping import page_mark
 from .site import SiteRuntime
@@ -52,6 +53,7 @@ class Outside:
         calls: FactCalls,
         limits: Limits,
     ) -> None:
+        self._host_names = HostNames(events, clock, limits)
         self._limits = limits
         self._calls = calls
         self._visits = visits
@@ -118,6 +120,12 @@ class Outside:
             if called.waiting:
                 return None
             values, crowded = called.values, called.crowded
+        hostname: str | None = None
+        if wanted.hostname and site.asks_dns:
+            name = self._host_names.known(site.name, client.address)
+            if isinstance(name, asyncio.Future):
+                return None
+            hostname = name
         if wanted.product and site.may_show_product(url):
             mark = page_mark(*split(url))
             product = _own(visitor, mark)
@@ -134,7 +142,7 @@ class Outside:
             chats = 0 if not talked else self._number("chats", site.name, visitor)
             if chats is None:
                 return None
-        return Found(product, orders, chats, again=crowded, values=values)
+        return Found(product, orders, chats, again=crowded, values=values, hostname=hostname)
 
     async def find(
         self, site: SiteRuntime, visitor: Visitor, url: str, seconds: int, client: Client = NOBODY
@@ -149,13 +157,27 @@ class Outside:
                 late = bool(pending)
                 called = self._calls.known(site, visitor.id, client)
             values, late = called.values, late or called.crowded
+        hostname: str | None = None
+        if site.waits_for.hostname and site.asks_dns:
+            name = self._host_names.known(site.name, client.address)
+            if isinstance(name, asyncio.Future):
+                done, _ = await asyncio.wait({name}, timeout=WAIT_SECONDS)
+                late = late or not done
+                hostname = name.result() if done and not name.exception() else None
+            else:
+                hostname = name
         try:
             async with asyncio.timeout(WAIT_SECONDS):
                 found = await self._find(site, visitor, url, seconds)
-                return structs.replace(found, values=values, again=found.again or late)
+                again = found.again or late
+                return structs.replace(found, values=values, again=again, hostname=hostname)
         except Exception as error:
             self._events.failed(error, site=site.name, where="facts")
-            return Found(values=values, again=late)
+            return Found(values=values, again=late, hostname=hostname)
+
+    def close(self) -> None:
+        """Ask for nothing more."""
+        self._host_names.close()
 
     async def _find(self, site: SiteRuntime, visitor: Visitor, url: str, seconds: int) -> Found:
         wanted, product, again = site.waits_for, None, False

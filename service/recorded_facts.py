@@ -16,7 +16,7 @@ from .site import SiteRuntime
 LEFT_OUT: Final = frozenset(
     {
         *("page.fragment", "touch.click_id", "touch.click_ids", "partner.sub_id"),
-        *("place.ip", "place.city"),
+        *("place.ip", "place.city", "place.hostname"),
     }
 )
 """Facts that lead to a person, and are never recorded. So are texts among the site's own facts."""

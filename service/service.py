@@ -403,6 +403,7 @@ class Service:
     async def close(self) -> None:
         """Close the stores."""
         self.talks.stop()
+        self.outside.close()
         self.pages.close()
         self.journal.close()
         await self.visits.close()

@@ -133,7 +133,9 @@ class SiteRuntime:
         self.page_facts = {name: custom for name, custom in self.own_facts.items() if reads_page(custom)}
         self.called = {name: custom for name, custom in self.own_facts.items() if custom.url is not None}
         self.waits_for = waits_for(self.facts)._replace(
-            values=bool(self.page_facts), called=bool(self.called)
+            values=bool(self.page_facts),
+            called=bool(self.called),
+            hostname="hostname" in self.facts.get("place", ()),
         )
         self._knows_products = any(kind == "product" for _, kind in page_types)
         self._kinds: dict[str, tuple[PageType | None]] = {}
@@ -142,6 +144,7 @@ class SiteRuntime:
     def locate(self, settings: Settings) -> None:
         """Find places by these settings, of which the other ones are a site's own."""
         self.places = Places(settings.geo, settings.trusted_proxies)
+        self.asks_dns = settings.geo.hostnames
 
     def _warm(self) -> None:
         """Load now what is slow to load and a rule asks for, so that no decision waits for it."""
@@ -278,13 +281,14 @@ def facts_of(site: Site, by_lines: Mapping[str, Collection[str]]) -> Mapping[str
 
 class WaitsFor(NamedTuple):
     """What decisions of a site may have to wait for: the page's product, numbers of the ledger, the site's
-    own facts on the page, the shop's API."""
+    own facts on the page, the shop's API, the host name of the visitor's address."""
 
     product: bool
     orders: bool
     chats: bool
     values: bool = False
     called: bool = False
+    hostname: bool = False
 
 
 def waits_for(wanted: Mapping[str, Collection[str]]) -> WaitsFor:

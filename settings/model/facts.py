@@ -14,10 +14,11 @@ from .chat import Country, Day
 
 
 class Geo(Model):
-    """How the country of a client's address is known."""
+    """How the country of a client's address is known, and whether DNS is asked for its host name."""
 
     header: str | None = Field(None, pattern=r"^[A-Za-z0-9-]{1,64}$")
     database: str | None = Field(None, pattern=r"^/", max_length=500)
+    hostnames: bool = False
 
 
 def _known_country(value: str) -> str:

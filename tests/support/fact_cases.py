@@ -24,6 +24,7 @@ trusted_proxies = ["127.0.0.0/8"]
 
 [geo]
 header = "CF-IPCountry"
+hostnames = true
 database = "{places}"
 """
 TOKEN = "token-of-the-shop-0123456789"
@@ -352,6 +353,13 @@ CLIENT = [
         headers={"X-Forwarded-For": "213.1.2.3"},
     ),
     Case("place-country", ('place.country == "FI"',), ways("/"), headers={"CF-IPCountry": "fi"}),
+    # By the machine's own table of hosts.
+    Case(
+        "place-hostname",
+        ('place.hostname == "localhost"',),
+        ways("/"),
+        counters=('place.hostname == "other.example"',),
+    ),
 ]
 
 
