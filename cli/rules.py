@@ -22,12 +22,14 @@ from ..settings.rule_text import LONGEST
 from ..settings.starter import starter_text
 from ..stores.ledger.books import Ledger
 from ..stores.ledger.database import Database
+from ..stores.ledger.rule_reviews import RuleReviews
 from ..stores.ledger.rule_revisions import Head, RuleRevisions, StaleError
 from .auditing import by, note
 from .check import load_or_exit, print_problems
 from .given import file_body
 from .ledger import DEFAULT_CONFIG, AsJson, Config, fail, moment, with_ledger
 from .rules_report import report_command
+from .rules_review import review_command
 from .rules_try import Days, print_suggestions, print_trial
 from .terminal import open_console, print_line, print_text
 
@@ -36,6 +38,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 app.command("report")(report_command)
+app.command("review")(review_command)
 T = TypeVar("T")
 OfSite = Annotated[str | None, typer.Option("--site", help="The site, if there are several.")]
 File = Annotated[
@@ -57,7 +60,7 @@ def list_command(config: Config = DEFAULT_CONFIG, site: OfSite = None, as_json: 
         _no_site(config, site)
 
     async def work(db: Database) -> list[tuple[Site, Edition]]:
-        editing = RuleEditing(RuleRevisions(db))
+        editing = RuleEditing(RuleRevisions(db), RuleReviews(db))
         return [(one, await editing.current(one)) for one in sites]
 
     table = Table(box=None, pad_edge=False)
@@ -282,7 +285,7 @@ def _print_problems(problems: Iterable[Problem]) -> NoReturn:
 def _done(config: Path, work: Callable[[RuleEditing, Database], Awaitable[T]]) -> T:
     async def in_ledger(db: Database) -> T:
         try:
-            return await work(RuleEditing(RuleRevisions(db)), db)
+            return await work(RuleEditing(RuleRevisions(db), RuleReviews(db)), db)
         except (NoRevisionError, StaleError) as error:
             fail(f"{error}: `clew rules history` lists the revisions")
         except SettingsErrors as error:

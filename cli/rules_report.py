@@ -2,7 +2,9 @@
 
 import asyncio
 import json
-from typing import Annotated, Final
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, Final, TypeVar
 
 import typer
 from rich.console import Console
@@ -13,18 +15,48 @@ from rich.table import Table
 from ..desk.pages.result_tables import Sheet, sheets
 from ..service.rule_reports import Report
 from ..service.service import Service
+from ..service.site import SiteRuntime
 from ..stores.ledger.totals import MOST_WEEKS
 from .check import load_or_exit
 from .ledger import DEFAULT_CONFIG, UNUSABLE, AsJson, Config, description, fail, require_ledger
 from .orders import Site
 from .terminal import open_console, print_line
 
+T = TypeVar("T")
 WIDEST: Final = 10_000
 Weeks = Annotated[int, typer.Option(min=1, max=MOST_WEEKS, help="How many weeks to look back.")]
 Of = Annotated[
     str,
     typer.Option("--table", metavar="NAME", help="Only this table, such as verdicts, rule, text or agent."),
 ]
+
+
+def of_service(config: Path, site: str | None, work: Callable[[Service, SiteRuntime], Awaitable[T]]) -> T:
+    """What `work` finds about a site with the rules that are in force. Exits with 1 on settings and ledgers
+    that cannot be used, and without a site."""
+    settings = load_or_exit(config)
+    require_ledger(settings)
+    names = [one.name for one in settings.sites]
+    if site is None and len(names) > 1:
+        fail(f"which site? Name it with --site: {', '.join(names[:50])}")
+    if site is not None and site not in names:
+        fail(f"there is no site {site!r}; the settings have {', '.join(names[:50])}")
+    service = Service(settings)
+
+    async def run() -> T:
+        try:
+            await service.open()
+            await service.follow_clock()
+            name = site or names[0]
+            await service.rule_sets.take(name)
+            return await work(service, service.sites[name])
+        finally:
+            await service.close()
+
+    try:
+        return asyncio.run(run())
+    except UNUSABLE as error:
+        fail(description(error))
 
 
 def report_command(
@@ -35,29 +67,7 @@ def report_command(
     as_json: AsJson = False,
 ) -> None:
     """Print verdicts on rules and texts, and revenue, cost and ROI by rule, text, partner and agent."""
-    settings = load_or_exit(config)
-    require_ledger(settings)
-    names = [one.name for one in settings.sites]
-    if site is None and len(names) > 1:
-        fail(f"which site? Name it with --site: {', '.join(names[:50])}")
-    if site is not None and site not in names:
-        fail(f"there is no site {site!r}; the settings have {', '.join(names[:50])}")
-    service = Service(settings)
-
-    async def run() -> Report:
-        try:
-            await service.open()
-            await service.follow_clock()
-            name = site or names[0]
-            await service.rule_sets.take(name)
-            return await service.rule_reports.build(service.sites[name], weeks)
-        finally:
-            await service.close()
-
-    try:
-        report = asyncio.run(run())
-    except UNUSABLE as error:
-        fail(description(error))
+    report = of_service(config, site, lambda service, at: service.rule_reports.build(at, weeks))
     found = sheets(report)
     if table and table not in found:
         fail(f"there is no table {table!r}, or it is empty; there are {', '.join(found) or 'none'}")

@@ -168,6 +168,17 @@ RULES: Final[Mapping[str, Rule]] = {
     "POST /rules/rollback": Rule(
         "lead", "set the rules of an earlier revision", audit="rules.rolled_back", kept=(*_RULES, "to")
     ),
+    "GET /rules/review": Rule("lead", "what there is to do about rules"),
+    "POST /rules/review": Rule(
+        "lead", "note that a rule was reviewed", audit="rules.reviewed", kept=("rule",)
+    ),
+    "GET /rules/rule": Rule("lead", "what a rule says and brought, and its conversations"),
+    "POST /rules/mark": Rule(
+        "lead",
+        "say whether a rule's conversation made sense",
+        audit="rules.marked",
+        kept=("rule", "conversation", "sensible"),
+    ),
     "GET /team": Rule("lead", "who is there, and figures of conversations"),
     "GET /team.csv": Rule("lead", "figures of conversations as a file", audit="export.team"),
     "GET /results": Rule("lead", "what rules bring"),

@@ -55,11 +55,13 @@ class Judge:
         ledger: Ledger,
         sites: Sites,
         freeze: Callable[[SiteRuntime], Awaitable[None]],
+        review: Callable[[SiteRuntime], Awaitable[None]],
         events: Events,
         clock: Clock,
     ) -> None:
         self._ledger = ledger
         self._freeze = freeze
+        self._review = review
         self._books = ledger.rule_looks
         self._sites = sites
         self._events = events
@@ -83,6 +85,7 @@ class Judge:
                 site = await self._sites.whole(name)
                 if any(rule.invites for rule in site.settings.rules):
                     await self.judge(site)
+                await self._review(site)
             except Exception as error:
                 self._events.failed(error, site=name, where="verdicts")
 

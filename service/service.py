@@ -79,6 +79,7 @@ from .provider_polling import ProviderPolling
 from .publishing import Publisher
 from .rule_editing import RuleEditing
 from .rule_reports import RuleReports
+from .rule_reviews import RuleReviewing
 from .rule_sets import RuleSets
 from .shared_limits import SharedLimits
 from .sites import Sites, SiteTable
@@ -188,7 +189,7 @@ class Service:
         self.auditing = Auditing(self.ledger.audit, self.limits, self.events, self.clock.now)
         self.visitors = Visitors(self.visits, self.limits, self.events, self.clock)
         self.talks = Talks(self.ledger, self.visits, self.clock.now, self._talk_not_noted)
-        self.rule_editing = RuleEditing(self.ledger.rule_revisions)
+        self.rule_editing = RuleEditing(self.ledger.rule_revisions, self.ledger.rule_reviews)
         self.rule_sets = RuleSets(self.ledger.rule_revisions, self.sites, self.events, self.tasks.later)
         self.watch = Watch(
             self.hub,
@@ -298,7 +299,11 @@ class Service:
         self.traffic = TrafficWriter(self.ledger.traffic, self.agents, self.limits, self.events)
         self.rule_reports = RuleReports(self.ledger, self.events, self.clock, self.tasks.later)
         self.trial_runs = TrialRuns(self.ledger, self.events, self.clock, self.tasks.later)
-        self.judge = Judge(self.ledger, self.sites, self.rule_reports.freeze, self.events, self.clock)
+        self.rule_reviewing = RuleReviewing(self.ledger, self.rule_reports, self.events, self.clock)
+        self.judge = Judge(
+            *(self.ledger, self.sites, self.rule_reports.freeze, self.rule_reviewing.tell),
+            *(self.events, self.clock),
+        )
         self.staffing = Staffing(self.ledger, self.agents, self.sites, self.events, self.clock)
         self.invite_offers = InviteOffers(
             self.ledger, self.visits, self.limits, self.events, self.clock, self.tasks.later

@@ -239,6 +239,10 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "The rules in the settings changed, but revision {revision}, which was set by hand, is in force.",
         "To use those of the settings, go back to them in the history of the rules.",
     ),
+    "rules_stale": (
+        "Nobody has looked at these rules for {days} days: {rules}.",
+        "See “Review” at the rules: keep what is good, and change or remove the rest.",
+    ),
     "rule_judged": (
         "There is a verdict: {key}. {why}",
         "It stands. See “Results”: keep what is good, and replace what is bad.",

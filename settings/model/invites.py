@@ -96,5 +96,6 @@ class Invites(Model):
     unattended: bool = True
     holdout: float = Field(5.0, ge=0, le=50)
     window_days: int = Field(7, ge=1, le=90)
+    review_days: int = Field(14, ge=0, le=365)
     persona: str | None = Field(None, pattern=r"^[A-Za-z0-9_.-]{1,64}$")
     keywords: list[Annotated[str, Field(min_length=1, max_length=60)]] = Field([], max_length=500)

@@ -43,6 +43,7 @@ from .payouts import Payouts
 from .provider_talks import ProviderTalks
 from .rule_figures import RuleFigures
 from .rule_looks import RuleLooks
+from .rule_reviews import RuleReviews
 from .rule_revisions import RuleRevisions
 from .search import Search
 from .second_factor import SecondFactors
@@ -90,6 +91,7 @@ class Ledger:
         self.tags = Tags(self.db)
         self.canned = CannedAnswers(self.db)
         self.rule_revisions = RuleRevisions(self.db)
+        self.rule_reviews = RuleReviews(self.db)
         self.inbox = Inbox(self.db)
         self.lists = Lists(self.db)
         self.load = Load(self.db)

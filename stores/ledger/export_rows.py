@@ -366,7 +366,17 @@ async def _offer_lines(_connection: Connection, rows: Sequence[Row[Any]]) -> Lin
     ]
 
 
-_OF_TALK = ("visitor", "rule", "started_at", "answered_at", "said_at", "updated_at", "said", "rating")
+_OF_TALK = (
+    "visitor",
+    "rule",
+    "started_at",
+    "answered_at",
+    "said_at",
+    "updated_at",
+    "said",
+    "rating",
+    "sensible",
+)
 
 
 def _talks(place: Place) -> Select[Any]:
@@ -406,6 +416,7 @@ async def _talk_lines(_connection: Connection, rows: Sequence[Row[Any]]) -> Line
                 "orders": None if row.started_at is None else row.orders,
                 "internal": _readable(row.text),
                 "at": timestamp(row.at_time),
+                "sensible": None if row.sensible is None else "yes" if row.sensible else "no",
             }
         ]
         for row in rows

@@ -64,7 +64,7 @@ COLUMNS: Final[Mapping[str, Sequence[str]]] = {
     "talks": (
         *("line", "site", "conversation", "visitor", "kind", "by", "agent", "before", "department", "why"),
         *("rule", "first_answer", "length", "messages", "rating", "orders"),
-        *("internal", "at"),
+        *("internal", "at", "sensible"),
     ),
 }
 """The columns of each kind of row, in their order."""

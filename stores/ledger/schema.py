@@ -454,6 +454,7 @@ conversations = Table(
     Column("arm", text_of(32)),
     Column("cart", text_of(40)),
     Column("cart_currency", text_of(3)),
+    Column("sensible", Boolean),  # what a person who read it says of the rule that began it
     # A browser tells the id: nobody may take one that is another visitor's.
     UniqueConstraint("site", "provider", "external", "visitor"),
     # The newest of a visitor, without a walk through all that began since.
@@ -1064,6 +1065,15 @@ endpoints = Table(
 )
 
 # Rules of sites as people edited them, over those of the settings; the newest of a site is in force.
+rule_reviews = Table(
+    "rule_reviews",
+    metadata,
+    Column("site", text_of(64), primary_key=True),
+    Column("rule", text_of(64), primary_key=True),
+    Column("at", Float, nullable=False),
+    Column("by", text_of(80), nullable=False),  # empty: nobody yet, and `at` is when the rule was first there
+)
+
 rule_revisions = Table(
     "rule_revisions",
     metadata,

@@ -1,6 +1,7 @@
 """`clew rules`: rules of a site from the command line, with a real settings file and ledger."""
 
 import json
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -183,3 +184,26 @@ def test_an_unknown_action_is_one_mistake(config: Path) -> None:
     told = rules(config, "check", stdin=text, status=1)
     assert "rules[0].action" in told
     assert "is for invites" not in told
+
+
+def test_a_review_lists_what_is_due_and_notes_who_has_looked(config: Path) -> None:
+    """features E16, E17"""
+    assert rules(config, "review") == "shop: nothing to do about 1 rules.\n"
+    ledger = sqlite3.connect(config.parent / "clew.db")
+    with ledger:
+        ledger.execute("UPDATE rule_reviews SET at = at - 20 * 86400")
+    due = rules(config, "review", status=1)
+    assert "stale: Nobody has looked at it for 20 days." in due
+    (line,) = rules(config, "review", "--json", status=1).splitlines()
+    told = json.loads(line)
+    assert (told["rule"], [one["kind"] for one in told["todo"]], told["by"]) == ("ours", ["stale"], None)
+    assert "there is no rule 'typo' in force" in rules(config, "review", "typo", status=1)
+    assert rules(config, "review", "ours") == "shop: reviewed ours.\n"
+    assert rules(config, "review") == "shop: nothing to do about 1 rules.\n"
+    with ledger:
+        ledger.execute("UPDATE rule_reviews SET at = at - 20 * 86400")
+    # Who changes a rule has looked at it.
+    changed = 'rules = [{ name = "ours", action = "hide" }]'
+    rules(config, "set", stdin=changed)
+    rules(config, "review")
+    ledger.close()

@@ -10,7 +10,6 @@ import msgspec
 import pytest
 from clew.service import rule_checks, rules_in_force
 from clew.service.rule_checks import checked_rules
-from clew.service.rule_editing import RuleEditing
 from clew.service.service import Service
 from clew.service.site import SiteRuntime
 from clew.settings.load import SettingsErrors
@@ -58,7 +57,7 @@ async def put(service: Service, written: str, site: str = "shop", base: int | No
     """Set rules as the desk does; the number of the revision."""
     at = service.sites.settings_of(site)
     assert at is not None
-    editing = RuleEditing(service.ledger.rule_revisions)
+    editing = service.rule_editing
     head, _ = await editing.set(at, written, "anna", "", service.clock.now(), base)
     return head.number
 
@@ -79,7 +78,7 @@ async def test_what_one_process_sets_is_in_force_in_all(tmp_path: Path, ledger_a
         changed = [line for line in logs if line["event"] == "rules_changed"]
         assert [(c["revision"], c["by"], c["rules"]) for c in changed] == [(1, "anna", 2)] * 2
         site = found.sites[0]
-        await RuleEditing(other.ledger.rule_revisions).settings_again(site, "bo", "", 1.0, 1)
+        await other.rule_editing.settings_again(site, "bo", "", 1.0, 1)
         await until(lambda: names(one) == names(other) == (2, ["ours"]))
     async with running(found) as later:
         assert names(later) == (2, ["ours"])
@@ -275,7 +274,7 @@ async def test_a_revision_stays_in_force_when_settings_change_and_that_is_told(t
         assert names(service) == (1, ["a"])
         site = service.sites.settings_of("shop")
         assert site is not None
-        await RuleEditing(service.ledger.rule_revisions).roll_back(site, 0, "bo", "", 1.0, 1)
+        await service.rule_editing.roll_back(site, 0, "bo", "", 1.0, 1)
         await until(lambda: names(service) == (2, ["theirs"]))
         with capture_logs() as logs:
             service.announce_swap(service.swap(settings(tmp_path, rules=[{**OURS, "name": "new"}])))

@@ -72,6 +72,7 @@ def _conversations() -> None:
         sa.Column("arm", text_of(32), nullable=True),
         sa.Column("cart", text_of(40), nullable=True),
         sa.Column("cart_currency", text_of(3), nullable=True),
+        sa.Column("sensible", sa.Boolean(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_conversations")),
         sa.UniqueConstraint("site", "provider", "external", "visitor", name=op.f("uq_conversations_site")),
     )
@@ -1103,6 +1104,14 @@ def _rules() -> None:
         sa.Column("size", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_rule_revisions")),
         sa.UniqueConstraint("site", "number", name=op.f("uq_rule_revisions_site")),
+    )
+    op.create_table(
+        "rule_reviews",
+        sa.Column("site", text_of(64), nullable=False),
+        sa.Column("rule", text_of(64), nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.Column("by", text_of(80), nullable=False),
+        sa.PrimaryKeyConstraint("site", "rule", name=op.f("pk_rule_reviews")),
     )
 
 
