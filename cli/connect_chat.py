@@ -30,6 +30,7 @@ def steps(site: Site, name: str, provider: Provider, address: str) -> Iterator[s
     if "code" in provider.join:
         yield "Whose conversation it is: clew's token if the webhook has it; else somebody types"
         yield "the visitor's code into the chat, which agents see as the attribute clew_code."
+    yield from _presence(site, name, provider)
     if chat.command and not known:
         yield f"Agents tell orders in the chat: {chat.command} 1001 59.90"
     if provider.notes:
@@ -40,6 +41,18 @@ def steps(site: Site, name: str, provider: Provider, address: str) -> Iterator[s
         yield f'provider = "{name}"'
         yield from _ids(site, name, provider)
         yield f"{fresh_secret()}  # or the one that {provider.title} shows"
+
+
+def _presence(site: Site, name: str, provider: Provider) -> Iterator[str]:
+    """How to have the provider's API asked which agents are there, if it is not asked yet."""
+    api, chat = provider.presence, site.chat
+    if api is None or (chat.provider == name and chat.presence_token is not None):
+        return
+    yield f"Who is there: if you set `presence_token`, clew asks {provider.title} ({api.confidence}). It is"
+    yield f"  {api.token}."
+    for key in api.ids:
+        if provider.ids[key].default == "" and key not in chat.ids:
+            yield f'  ids.{key} = "…"  # {provider.ids[key].about}'
 
 
 def _ids(site: Site, name: str, provider: Provider) -> Iterator[str]:

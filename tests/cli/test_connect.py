@@ -112,6 +112,22 @@ def test_each_chat_has_its_steps_and_the_lines_to_add(tmp_path: Path, name: str)
     assert f'[sites.chat]\nprovider = "{name}"' in done.output
 
 
+def test_who_is_there_is_asked_of_an_api_with_a_token_that_the_steps_describe(tmp_path: Path) -> None:
+    config = tmp_path / "clew.toml"
+
+    def steps(name: str, more: str = "") -> str:
+        config.write_text(SETTINGS + more)
+        return CliRunner().invoke(app, ["connect", name, "--config", str(config), "--timeout", "0"]).output
+
+    said = steps("chatwoot")
+    assert "`presence_token`" in said
+    assert "the access token in the profile of an agent" in said
+    assert 'ids.account_id = "…"' in said
+    assert "`presence_token`" not in steps("jivochat")
+    assert "`presence_token`" in steps("crisp", CHAT)
+    assert "`presence_token`" not in steps("crisp", f'{CHAT}presence_token = "name:key"\n')
+
+
 def test_a_chat_without_webhooks_says_so(tmp_path: Path) -> None:
     config = tmp_path / "clew.toml"
     config.write_text(SETTINGS)
