@@ -36,10 +36,13 @@ def steps(site: Site, name: str, provider: Provider, address: str) -> Iterator[s
     if provider.notes:
         yield f"Note: {provider.notes}"
     if not known:
-        yield f"\nAdd to the settings, below the site {site.name}:\n"
-        yield "[sites.chat]"
-        yield f'provider = "{name}"'
-        yield from _ids(site, name, provider)
+        if chat.provider == name:
+            yield f"\nAdd to [sites.chat] of the site {site.name} in the settings:\n"
+        else:
+            yield f"\nAdd to the settings, below the site {site.name}:\n"
+            yield "[sites.chat]"
+            yield f'provider = "{name}"'
+            yield from _ids(provider)
         yield f"{fresh_secret()}  # or the one that {provider.title} shows"
 
 
@@ -55,12 +58,9 @@ def _presence(site: Site, name: str, provider: Provider) -> Iterator[str]:
             yield f'  ids.{key} = "…"  # {provider.ids[key].about}'
 
 
-def _ids(site: Site, name: str, provider: Provider) -> Iterator[str]:
-    given = site.chat.ids if site.chat.provider == name else {}
+def _ids(provider: Provider) -> Iterator[str]:
     for key, one in provider.ids.items():
-        if key in given:
-            yield f'ids.{key} = "{given[key]}"'
-        elif one.default is None:
+        if one.default is None:
             yield f'ids.{key} = "…"  # {one.about}'
 
 

@@ -128,6 +128,20 @@ def test_who_is_there_is_asked_of_an_api_with_a_token_that_the_steps_describe(tm
     assert "`presence_token`" not in steps("crisp", f'{CHAT}presence_token = "name:key"\n')
 
 
+def test_a_chat_that_is_in_the_settings_lacks_its_secret_alone(tmp_path: Path) -> None:
+    config = tmp_path / "clew.toml"
+    config.write_text(SETTINGS + "".join(line for line in CHAT.splitlines(True) if "secret" not in line))
+    done = CliRunner().invoke(app, ["connect", "crisp", "--config", str(config)])
+    _, _, lines = done.output.partition("Add to [sites.chat] of the site shop in the settings:")
+    assert lines.strip().startswith("secret = ")
+    assert "[sites.chat]" not in lines
+    config.write_text(config.read_text() + lines.strip().splitlines()[0] + "\n")
+    assert (
+        CliRunner().invoke(app, ["connect", "crisp", "--config", str(config), "--timeout", "0"]).exit_code
+        == 0
+    )
+
+
 def test_a_chat_without_webhooks_says_so(tmp_path: Path) -> None:
     config = tmp_path / "clew.toml"
     config.write_text(SETTINGS)
