@@ -101,6 +101,12 @@ async def test_the_agent_sees_the_page_and_opens_another_one_with_the_visitors_w
     assert await frame.locator("html").evaluate("() => self.origin") == "null"
     assert {"/shop.css", "/pot.svg"} <= set(seen_by_desk)
 
+    # Beside the conversation it is as wide as a phone: the agent may see it as the visitor does.
+    await agent.get_by_label("As wide as this window").check()
+    assert await frame.locator("html").evaluate("() => innerWidth") > 1200
+    await agent.get_by_label("As wide as this window").uncheck()
+    assert await frame.locator("html").evaluate("() => innerWidth") < 400
+
     # The next page follows, a private one does not.
     await visitor.goto(f"{base}lids")
     await expect(frame.get_by_role("heading", name="Lids")).to_be_visible()
