@@ -27,7 +27,12 @@ def print_trial(site: Site, tried: Tried, as_json: bool) -> None:
         base = {"site": site.name, "days": run.days, "page_views": run.page_views, "recorded": tried.recorded}
         for one in run.trials:
             line = None if one.blocking is None else tried.lines[one.rule][one.blocking]
-            told = {"blocking_line": line, "too_slow": one.too_slow, "not_recorded": not_recorded(one)}
+            told = {
+                "blocking_line": line,
+                "too_slow": one.too_slow,
+                "too_short": one.too_short,
+                "not_recorded": not_recorded(one),
+            }
             typer.echo(json.dumps({**base, "tried": run.tried, **asdict(one), **told}))
         return
     if tried.since is None:

@@ -49,11 +49,12 @@ async def trial(request: Request, context: AgentContext) -> Response:
     """The newest rules, for one of them if it is named."""
     edition = await context.at.service.rule_editing.current(site_of(context))
     name = request.query_params.get("rule", "")[:64]
-    return await tried_on_visits(request, context, _draft(edition, name))
+    return await tried_on_visits(request, context, await _draft(edition, name))
 
 
-def _draft(edition: Edition, name: str) -> Draft:
-    table = next((one for one in tables_of(edition.text) if name and one.get("name") == name), None)
+async def _draft(edition: Edition, name: str) -> Draft:
+    tables = await asyncio.to_thread(tables_of, edition.text) if name else ()
+    table = next((one for one in tables if one.get("name") == name), None)
     typed = {} if table is None else {one.key: one.value for one in fields_of(table)}
     return Draft(edition.text, edition.number, "", name if table is not None else "", typed)
 
@@ -72,8 +73,10 @@ async def tried_on_visits(request: Request, context: AgentContext, draft: Draft)
     """The page for rules."""
     site, found, problem, status = site_of(context), None, "", 200
     problems: Sequence[Problem] = ()
+    names: Sequence[str] = ()
     try:
         checked = await asyncio.to_thread(checked_rules, draft.written, site)
+        names = [rule.name for rule in checked.rules[:MOST_RULES]]
         found = await context.at.service.trial_runs.of(site, checked.new.rules or "[]", DAYS)
     except SettingsErrors as error:
         problems, status = error.problems, 422
@@ -94,7 +97,7 @@ async def tried_on_visits(request: Request, context: AgentContext, draft: Draft)
         running=not (found or problem or problems),
         nothing=nothing(site) if found is not None and not recorded else "",
         typed=TYPED,
-        names=[str(one.get("name")) for one in tables_of(draft.written)] if not problems else [],
+        names=names,
         **(_shown(found, context) if found is not None and recorded else {"trials": None}),
     )
 
