@@ -1,6 +1,6 @@
 """A trial of rules in words, for the terminal and for the desk."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from ..rules.dry_run import CONVERSATIONS, LONG_DAYS, Trial
@@ -10,6 +10,7 @@ from .rule_trials import LEAST_INVITES, Tried
 
 _WEEK: Final = 7.0
 _HINTS: Final = 5
+_NAMES: Final = 25
 _OF_OTHERS: Final = ("invite", "chat")
 """Groups of facts that come from the rules that ran while the page views were recorded."""
 
@@ -94,6 +95,14 @@ def notes(tried: Tried) -> Iterator[str]:
         dismissed = f", {tried.dismissed:.1%} are dismissed" if tried.measured else " and none is dismissed"
         yield f"Of invites {tried.acceptance:.1%} lead to a conversation{dismissed} ({said})."
         yield UNTOLD
+    late = [f"{one.rule} ({one.days:,.0f} days)" for one in run.trials if one.too_slow and one.days]
+    if late:
+        yield (
+            f"Not enough traffic for {CONVERSATIONS} conversations, and so for a verdict, within "
+            f"{LONG_DAYS:.0f} days: {_some(late)}. Ask for less, or join rules that are alike."
+        )
+    if never := [one.rule for one in run.trials if one.too_slow and not one.days]:
+        yield f"No conversation is to be expected of: {_some(never)}."
 
 
 def notes_on(one: Trial) -> Iterator[str]:
@@ -103,12 +112,6 @@ def notes_on(one: Trial) -> Iterator[str]:
     if one.held:
         held = {HELD.get(by, by): count for by, count in one.held.items()}
         yield f"held back, page views a day: {_most(held)}."
-    if one.too_slow:
-        how = "no conversation is to be expected" if one.days is None else f"about {one.days:,.0f} days"
-        yield (
-            f"not enough traffic for a verdict within {LONG_DAYS:.0f} days: {how} to {CONVERSATIONS} "
-            "conversations. Ask for less, or join it with a rule like it."
-        )
     if one.runs is not None and not one.runs:
         yield "it has ended, and will not act: the figures are as if it went on."
     elif one.too_short:
@@ -121,6 +124,11 @@ def notes_on(one: Trial) -> Iterator[str]:
         yield f"recorded without what may lead to a person: {', '.join(left)}."
     if own := [name for name in one.asked if name.partition(".")[0] in _OF_OTHERS]:
         yield f"as they were by the rules of that time: {', '.join(own)}."
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - _NAMES
+    return ", ".join(names[:_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def _most(counts: Mapping[str, float]) -> str:

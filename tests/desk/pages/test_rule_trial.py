@@ -76,6 +76,7 @@ async def test_a_draft_is_tried_on_what_visitors_did(desk: DeskServer, lead: htt
     assert "held back, page views a day: outside its hours (120)" in page
     assert "Of invites 5.0% lead to a conversation and none is dismissed (assumed" in page
     assert "the throttle" in page
+    assert "No conversation is to be expected of: rest." in page
     assert "120 page views recorded" in page
     assert (await lead.get("desk/rules/try")).status_code == 200
     assert desk.service.sites["shop"].revision == 0
