@@ -10,6 +10,7 @@ import httpx2
 import pytest
 from clew.middleware.proxy import decide
 from clew.middleware.proxy.mount import ReverseProxy
+from clew.service import sites
 from clew.settings.model import Settings
 from raw_http import Client, get, serving
 from structlog.testing import capture_logs
@@ -80,6 +81,24 @@ async def test_it_answers_as_the_mount_does(tmp_path: Path, handled: list[int]) 
     assert plain(answer.headers) == plain(other.headers.raw)
     told = [line["event"] for line in logs if line["event"] in ("touch", "decision")]
     assert told == ["touch", "decision"] * 2
+
+
+async def test_at_a_site_whose_rules_are_being_compiled_it_waits_for_them(
+    tmp_path: Path, handled: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also what is wrong with a body is then told as ever."""
+    monkeypatch.setattr(sites, "MANY_RULES", 0)
+    site = {"name": "shop", "hosts": ["shop.example"], "upstream": "http://127.0.0.1:9"}
+    proxy = build(tmp_path, sites=[{**site, "rules": [{"name": "hides", "action": "hide"}]}])
+    async with opened(proxy) as client:
+        for body, status in ((BODY, 200), ("{", 400)):
+            proxy.service.sites._compiled.clear()
+            answer = await client.ask(post(body))
+            assert answer.status == status
+            if status == 200:
+                assert json.loads(answer.body)["rule"] == "hides"
+        assert proxy.service.sites["shop"].ready
+    assert handled == [200, 400]
 
 
 async def test_a_visitor_whose_cookie_comes_back_is_stored(tmp_path: Path, handled: list[int]) -> None:
