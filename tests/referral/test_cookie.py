@@ -6,6 +6,7 @@ import pytest
 from clew.referral.cookie import LIMIT, MAX_AGE, NAME, Known, VisitorCookie, new_visitor_id
 from clew.referral.domains import CookieDomains
 from clew.referral.touches import Click, Touch
+from clew.referral.visitor import Page, Restored, changed
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,6 +50,25 @@ def test_a_written_cookie_is_read_back() -> None:
 def test_any_touch_is_read_back_unchanged(touch: Touch) -> None:
     known = Known(new_visitor_id(), (touch,), NOW)
     assert cookies().open(value(cookies().set_cookie(known, secure=False))) == known
+
+
+@given(touch=touches, agreed=st.booleans(), rule=st.from_regex(r"[A-Za-z0-9_.-]{1,64}", fullmatch=True))
+def test_the_first_page_brings_its_invite_along(touch: Touch, agreed: bool, rule: str) -> None:
+    """An invite is part of its page view: where there is no room for that, both are left out."""
+    page = Page("view-number-1", float(NOW), "https://shop.example/mug", "A mug")
+    known = Known(new_visitor_id(), (touch,), NOW, page, agreed=agreed, invited=rule)
+    found = cookies().open(value(cookies().set_cookie(known, secure=False)))
+    assert found == known
+    assert found.restored == Restored((touch,), page, rule)
+    visitor = changed(None, known.visitor, [found.restored, found.restored], NOW)
+    assert [(one.rule, one.visit, one.pages, one.on(page.view)) for one in visitor.offers] == [
+        (rule, 1, 1, True)
+    ]
+    wide = Touch(NOW, (AWIN,), {f"utm_{n}": f"{n}".zfill(200) + str(hash(str(n))) for n in range(60)})
+    known = replace(known, touches=(wide,))
+    narrow = cookies().open(value(cookies().set_cookie(known, secure=False)))
+    assert narrow is not None
+    assert (narrow.page is None) == (not narrow.invited)
 
 
 def test_that_the_visitor_agreed_stays_in_the_cookie() -> None:
