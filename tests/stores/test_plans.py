@@ -18,6 +18,7 @@ from clew.orders.model import OrderSeen
 from clew.orders.sighting import Sighting
 from clew.postbacks.model import STATES
 from clew.stores.ledger import lost
+from clew.stores.ledger.assignment import Assignment, Terms
 from clew.stores.ledger.calls import Calls
 from clew.stores.ledger.conversations import Conversations
 from clew.stores.ledger.customers import Customers
@@ -228,6 +229,10 @@ FOUND_BY_AN_INDEX: dict[str, Ask] = {
     "who is there": lambda db: ProviderTalks(db).present(NOW),
     "talk": lambda db: Conversations(db).talk("shop", "v"),
     "open ones of all sites": lambda db: Load(db).active(0.0),
+    "networks with several that wait": lambda db: Load(db).crowds(),
+    "what is assigned": lambda db: Assignment(db).assign(
+        "shop", Terms("round_robin", 3, 60.0, 900.0, 2), NOW
+    ),
     "figures of a day": lambda db: TalkFigures(db).read("shop", NOW - 86_400, NOW),
     "a visitor's message": say,
     "a visitor's newest": lambda db: Conversations(db).own("shop", "v"),
