@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from ..chat.providers import providers
 from ..postbacks.call import RenderError
 from ..postbacks.network_call import chosen, missing, usable
 from ..referral.calls import Purpose
@@ -87,6 +88,8 @@ def check_command(
             console.print(Text(f"    {reach.summary()}"))
         for line in _calls(site):
             console.print(Text(f"    {line}"))
+        if (chat := _chat(site)) is not None:
+            console.print(Text(f"    chat: {chat[0]}", chat[1]))
         console.print(Text(f"    consent: {CONSENT[site.consent.mode]}", CONSENT_COLOR[site.consent.mode]))
         ways = _order_ways(site)
         console.print(Text(f"    orders: {' and '.join(ways) or NO_ORDERS}", "" if ways else "yellow"))
@@ -169,6 +172,23 @@ def _correction(partner: Partner, network: Network, purpose: Purpose) -> str:
     except RenderError as error:
         why = str(error).removeprefix(f"partner {partner.id}: ")
         return f"{what} are held for a person: {why}"
+
+
+def _chat(site: Site) -> tuple[str, str] | None:
+    """Which company's chat a site uses, and how clew hears of it, with a colour; None for clew's own."""
+    name = site.chat.provider
+    provider = None if name is None else providers().get(name)
+    if provider is None:
+        return None
+    when = "with each page" if site.chat.load == "page" else "when the visitor opens it"
+    if provider.webhook is None:
+        heard, color = "it has no webhooks that clew knows, so only pages tell of conversations", ""
+    elif site.chat.secret is None:
+        heard = f"no webhooks yet, so only pages tell of conversations (`clew connect {name}`)"
+        color = "yellow"
+    else:
+        heard, color = "conversations come by its webhooks", ""
+    return f"{provider.title}, loaded {when}; {heard}", color
 
 
 def _order_ways(site: Site) -> list[str]:

@@ -32,6 +32,24 @@ def test_check_says_that_webhooks_report_the_orders(config: Path) -> None:
     assert "orders: reported by the webhooks of opencart\n" in output
 
 
+def test_check_says_how_it_hears_of_another_companys_chat(config: Path) -> None:
+    crisp = '[sites.chat]\nprovider = "crisp"\nids.website_id = "5f9d3b0c-8a7e-4d5c-9b3a-29181706f5e4"\n'
+    drift = '[sites.chat]\nprovider = "drift"\nload = "page"\nids.embed_id = "abc123def456"\n'
+    secret = 'secret = "kT9vQ2xLrW7mZc4JpYb8"\n'
+    for more, told in (
+        (crisp, "chat: Crisp, loaded when the visitor opens it; no webhooks yet, so only pages tell of"),
+        (
+            crisp + secret,
+            "chat: Crisp, loaded when the visitor opens it; conversations come by its webhooks\n",
+        ),
+        (drift, "chat: Drift, loaded with each page; it has no webhooks that clew knows"),
+    ):
+        config.write_text(GOOD + more)
+        assert told in CliRunner().invoke(app, ["check", "--config", str(config)]).output
+    config.write_text(GOOD)
+    assert "chat:" not in CliRunner().invoke(app, ["check", "--config", str(config)]).output
+
+
 def test_check_explains_the_consent_mode(config: Path) -> None:
     config.write_text(GOOD)
     assumed = CliRunner().invoke(app, ["check", "--config", str(config)]).output
