@@ -282,6 +282,7 @@ class Decisions:
             now,
             recognised=view.recognised,
             unread=view.unread,
+            known=view.known is not None,
             client=client,
         )
         decision = site.rules.decide(facts, asked, ask.page.told)

@@ -97,7 +97,8 @@ class InviteOffers:
         if coupon is None or visitor is None or visitor.forgotten:
             raise NotInvitedError
         invite = offer_of(visitor.offers, rule.name, visitor.visits)
-        if invite is None or invite.end == "withdrawn":
+        # What a page tells of an invite makes one without views: see `Invited`.
+        if invite is None or not invite.views or invite.end == "withdrawn":
             raise NotInvitedError
         self._limits.take("coupons", site.name, client)
         now, settings = self._clock.now(), site.settings.offers

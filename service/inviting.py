@@ -42,6 +42,11 @@ MINUTE: Final = 60.0
 OF_CLIENT: Final = 5.0
 """Invites a minute of one client network at least, and a quarter of all: a program that has no cookies is a
 new visitor at each call, and could else take the invites of all others."""
+KNOWN_SECONDS: Final = 1.0
+"""After which the first page of a visitor asks again for an invite with a code. By then its record has that
+it was invited, which is the proof for the code; what pages tell is none."""
+KNOWN_MOST: Final = 10
+"""Seconds on the page after which it does so no more."""
 _WENT_ON: Final = 1 << STEPS.index("went_on")
 
 
@@ -78,14 +83,22 @@ class Inviting:
         *,
         recognised: bool,
         unread: bool = False,
+        known: bool = True,
         client: str | None = None,
     ) -> Asked:
         """What `RuleSet.decide` asks. `recognised`: the visitor is the same one on its next page. `unread`:
-        what is stored of it cannot be read or written now. `client` is the address of who asks."""
+        what is stored of it cannot be read or written now. `known`: its cookie has come back. `client` is the
+        address of who asks."""
 
         def full(rate: float) -> float:
             return max(self._limits.until_free(*one) for one in _throttles(site, rate, client))
 
+        late = None
+        if recognised and not known:
+            # A page without cookies does not ask again and again.
+            again = KNOWN_SECONDS if page.seconds < KNOWN_MOST else None
+            why = "the visitor's cookie has not come back, so that it could get no code"
+            late = Refusal(why, again, by="offer")
         return Asked(
             site.invites,
             Case(
@@ -104,14 +117,18 @@ class Inviting:
                 exposed=visitor.exposed,
                 parts=self.parts,
                 full=full,
-                unable=partial(self._unable, site, now, recognised),
+                unable=partial(self._unable, site, now, recognised, late),
             ),
         )
 
-    def _unable(self, site: SiteRuntime, now: float, recognised: bool, rule: Rule) -> Refusal | None:
+    def _unable(
+        self, site: SiteRuntime, now: float, recognised: bool, late: Refusal | None, rule: Rule
+    ) -> Refusal | None:
         """Why an invite has nothing to offer now."""
         if (closed := unanswered(site.settings, rule, site.hours, now)) is not None:
             return closed
+        if rule.offer is not None and late is not None:
+            return late
         if rule.offer is not None and rule.offer_out == "nothing":
             if not recognised:
                 return Refusal("without consent to be recognised the visitor gets no code", by="offer")

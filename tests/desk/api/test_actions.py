@@ -266,6 +266,9 @@ async def test_only_who_asks_in_an_invite_gets_a_code_and_one_alone(make: Any) -
     await fill_pool(shop, "A1", "A2", "A3")
     async with shop.browser() as browser:
         assert (await code_for(browser)).status_code == 403
+        # Before the visitor is known there is no record that could tell whom the rule has invited.
+        found = await shop.ask(browser)
+        assert (found["action"], found["retry_after"]) == ("show", 1.0)
         found = await shop.ask(browser)
         assert found["invite"]["more"] == {"offer": "10 % off"}
         for _ in range(3):
@@ -314,6 +317,21 @@ async def test_a_stranger_does_not_drain_a_pool(make: Any) -> None:
     now[0] += 5400
     assert await asks(3) == [200, 429, 429]
     assert await free(shop) == 9
+
+
+async def test_who_only_says_that_it_was_invited_gets_no_code(make: Any) -> None:
+    """What a page tells of an invite is believed for the visitor's own limits, and never for a code."""
+    shop = await make([{"offer": "summer", "when": ["cart.value > 500"]}], offers=COUPONS)
+    await fill_pool(shop, "A1")
+    async with shop.browser() as browser:
+        for _ in range(2):
+            assert (await shop.ask(browser))["action"] == "show"
+        for kind in ("seen", "accepted"):
+            assert (await browser.post("events", json={"kind": kind, "rule": "r"})).status_code == 204
+            assert (await code_for(browser)).status_code == 403
+        await shop.ask(browser)
+        assert (await code_for(browser)).status_code == 403
+        assert await free(shop) == 1
 
 
 @pytest.mark.parametrize("out", ["nothing", "invite"])
