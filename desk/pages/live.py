@@ -185,7 +185,7 @@ class DeskReader:
                 listener.later_at = clock() + random.uniform(0, SPREAD_SECONDS * desks)  # noqa: S311
             if clock() < listener.later_at:
                 self._look_has_its_turn = True
-                listener.look_at = min(listener.look_at, listener.later_at)
+                listener.look_at = listener.later_at
             else:
                 self._begin_look(listener)
         return events

@@ -11,6 +11,8 @@ from typing import Any
 import httpx2
 import pytest
 import pytest_asyncio
+from clew.chat.hub import Listener
+from clew.desk.pages.live import DeskReader
 from clew.referral.cookie import Known
 from clew.stores.ledger.schema import messages as written
 from desks import VISITOR, DeskServer, desk_server, events, hidden
@@ -184,6 +186,35 @@ async def test_a_stream_ends_where_a_look_finds_no_session(
         await desk.agents.end_sessions("bo")
         async for one in live:
             assert one["event"] == "changed"
+
+
+async def test_a_stream_that_waits_for_its_turn_to_look_does_nothing(
+    desk: DeskServer, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clew.desk.pages.live.LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("clew.desk.pages.live.SPREAD_SECONDS", 0.1)
+    looks, calls, enough = 0, 0, asyncio.Event()
+    look, call = DeskReader._look, DeskReader.__call__
+
+    async def looked(reader: DeskReader) -> Any:
+        nonlocal looks
+        looks += 1
+        if looks == 10:
+            enough.set()
+        return await look(reader)
+
+    async def called(reader: DeskReader, listener: Listener) -> Any:
+        nonlocal calls
+        calls += 1
+        return await call(reader, listener)
+
+    monkeypatch.setattr(DeskReader, "_look", looked)
+    monkeypatch.setattr(DeskReader, "__call__", called)
+    talk = await desk.says("first")
+    async with told(desk, address, talk), asyncio.timeout(30):
+        await enough.wait()
+    # When it is due, when its turn has come, and when it has looked; and whatever else happened.
+    assert calls <= 3 * looks + 20
 
 
 async def test_a_conversation_of_another_site_is_not_told(desk: DeskServer, address: str) -> None:
