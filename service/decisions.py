@@ -394,7 +394,7 @@ class Decisions:
             variant=asked.arms.get(rule.name) if rule else None,
             said=view.said if rule else None,
             retry_after=telling.again(site, telling.soon(view.found, decision.retry_after), now, talks),
-            watch=decision.signals,
+            watch=telling.watched(site, decision.signals),
             withdrawn=visitor.withdrawn if ask.page.told else (),
             conversation=talks,
             unread=visitor.unread,

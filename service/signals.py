@@ -82,6 +82,8 @@ class Signals:
             found += [signal for signal in others if signal.event not in named]
         self.wanted = frozenset(wanted)
         self._watched = tuple(Watched(signal) for signal in found if signal.event in self.wanted)
+        # What scripts of pages may cause, with no page view after it.
+        self.by_scripts = any(one.method != "GET" for one in self._watched)
         # Those of all signals together: an address may be long, and is decoded once.
         every = [(path, one) for one in self._watched for path in one.paths]
         self._patterns: Patterns = patterns_of(tuple(path for path, _ in every))

@@ -19,6 +19,7 @@ from .site import SiteRuntime
 SIGN_SECONDS = 45
 # How long after its consent a visitor without a touch is asked where its visit began.
 BEGIN_SECONDS = 60
+CALL = "call"
 
 
 def soon(found: Found, retry_after: float | None) -> float | None:
@@ -26,6 +27,12 @@ def soon(found: Found, retry_after: float | None) -> float | None:
     if not found.again:
         return retry_after
     return float(AGAIN_SECONDS) if retry_after is None else min(retry_after, AGAIN_SECONDS)
+
+
+def watched(site: SiteRuntime, signals: tuple[str, ...]) -> tuple[str, ...]:
+    """What the browser should tell: signals for rules, and that a script has called the shop where rules ask
+    about what may come of that."""
+    return (*signals, CALL) if site.signals.by_scripts else signals
 
 
 def again(site: SiteRuntime, retry_after: float | None, now: float, talks: bool) -> float | None:

@@ -5,9 +5,14 @@ const QUICK = 1000; // ms in which clicks are a rage
 const NEAR = 30; // pixels between them
 const CLICKS = 3;
 const LOOK = 1000; // ms until an element that is not there yet is looked for again
+const READ = 1000; // ms in which clew has read the shop's answer to a call
+const CALLS = 8; // after which it is asked again, for an address
+const base = new URL(".", import.meta.url).href;
 
 const active = new Map(); // what ends the watch for a signal
 let told;
+let called = 0;
+let calling; // the address of the calls
 
 /** Watches for these signals and no others; `tell(signal)` is called when one comes. */
 export function watch(signals, tell) {
@@ -104,6 +109,25 @@ const START = {
     };
     stops.push(() => seen.disconnect(), () => clearTimeout(timer));
     look();
+  },
+
+  // A script of the page has called the shop after the visitor did something, such as to try a coupon. What came of it
+  // the server has seen.
+  call(now, _, stops) {
+    let timer;
+    if (calling !== location.href) [calling, called] = [location.href, 0];
+    const ours = ({ initiatorType: by, name }) =>
+      (by === "fetch" || by === "xmlhttprequest") && name.startsWith(location.origin + "/") && !name.startsWith(base);
+    const seen = new PerformanceObserver((list) => {
+      if (navigator.userActivation?.isActive === false || called >= CALLS || !list.getEntries().some(ours)) return;
+      clearTimeout(timer);
+      timer = setTimeout(() => {
+        called++;
+        now();
+      }, READ);
+    });
+    seen.observe({ type: "resource" });
+    stops.push(() => seen.disconnect(), () => clearTimeout(timer));
   },
 
   // What the page tells by an event of its window, or to a tag manager.

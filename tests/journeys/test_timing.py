@@ -13,12 +13,19 @@ from clew.middleware.proxy.mount import ReverseProxy
 from clew.settings.model import Settings
 from playwright.async_api import BrowserContext, Error, Page, Request, expect
 from raw_http import PATIENCE, serving
+from small_shops import Page as Answer
 from small_shops import SmallShop, html
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 LONG = html("<p id=top>top</p><div style='height:6000px'></div><p id=price>9.90</p><p id=end>end</p>")
 TELL = "dispatchEvent(new CustomEvent('clew:event', {{detail: '{}'}}))"
+FORMS = html(
+    "<button id=coupon onclick='fetch(`/coupon`)'>Use</button>"
+    "<button id=other onclick='fetch(`/counts`)'>Count</button>"
+)
+JSON = (("Content-Type", "application/json"),)
+REFUSED, COUNTS = Answer(b'{"error": "not valid"}', 200, JSON), Answer(b'{"count": 1}', 200, JSON)
 SHORT = html("<p id=top>top</p><button id=buy>Buy</button>")
 
 
@@ -29,15 +36,16 @@ async def page(context: BrowserContext) -> Page:
 
 
 @asynccontextmanager
-async def shop(folder: Path, *rules: dict[str, Any]) -> AsyncIterator[str]:
+async def shop(folder: Path, *rules: dict[str, Any], **more: Any) -> AsyncIterator[str]:
     """The address of a shop behind clew, with invites by these rules."""
     database = f"sqlite:{folder / 'clew.db'}"
-    with SmallShop({"/": LONG, "/short": SHORT}) as small:
+    pages = {"/": LONG, "/short": SHORT, "/forms": FORMS, "/coupon": REFUSED, "/counts": COUNTS}
+    with SmallShop(pages) as small:
         named = [
             {"name": f"r{n}", "action": "invite", "text": f"Invite {n}", "priority": -n, **rule}
             for n, rule in enumerate(rules)
         ]
-        site = {"name": "shop", "upstream": small.address, "rules": named}
+        site = {"name": "shop", "upstream": small.address, "rules": named, **more}
         # What limits invites is tried elsewhere.
         site["invites"] = {"pause": 0, "per_page": 9, "per_visit": 9, "holdout": 0, "throttle": 0}
         settings = {"secret": "s" * 40, "store": database, "ledger": database, "sites": [site]}
@@ -259,3 +267,34 @@ async def test_a_clock_that_jumps_makes_nobody_wait_or_ask_without_end(tmp_path:
         await page.evaluate("jump(86400)")
         await page.wait_for_load_state("networkidle")
         assert 3 <= watched.asked[-1]["seconds"] < 60
+
+
+async def test_what_a_script_of_the_page_is_answered_invites_at_once(tmp_path: Path, page: Page) -> None:
+    signal = {"event": "coupon_refused", "path": ["/coupon"], "method": "any", "json_path": "error"}
+    async with shop(tmp_path, {"when": ["events.coupon_refused >= 2"]}, signals=[signal]) as address:
+        watched = Watched(page)
+        await page.goto(f"{address}/forms")
+        await watched.watching()
+        assert watched.answers[0]["watch"] == ["call"]
+        # What no person has caused is not told.
+        await page.evaluate("fetch('/counts')")
+        await page.locator("#coupon").click()
+        await watched.until(2)
+        assert watched.answers[1]["rule"] is None
+        await page.locator("#coupon").click()
+        await expect(watched.invite()).to_be_visible()
+        assert watched.asked[-1]["told"] == ["call", "call"]
+
+
+async def test_calls_of_scripts_are_told_eight_times_for_an_address(tmp_path: Path, page: Page) -> None:
+    signal = {"event": "coupon_refused", "path": ["/coupon"], "method": "any", "json_path": "error"}
+    async with shop(tmp_path, {"when": ["events.coupon_refused >= 20"]}, signals=[signal]) as address:
+        watched = Watched(page)
+        await page.goto(f"{address}/forms")
+        await watched.watching()
+        for number in range(2, 10):
+            await page.locator("#other").click()
+            await watched.until(number)
+        await page.locator("#other").click()
+        await page.wait_for_load_state("networkidle")
+        assert len(watched.asked) == 9
