@@ -33,6 +33,10 @@ from .workers import run
 # Longer than load balancers keep their connections (AWS: 60 s), so that they close first.
 KEEP_ALIVE_SECONDS = 75
 
+# How long a thread that computes in Python may keep the loop from going on, each time that it has read,
+# written or waited. By default it is 5 ms.
+SWITCH_SECONDS = 0.0005
+
 # mallopt(3): by default glibc maps and unmaps each buffer over 128 KB, with page faults every time.
 _MALLOC = {
     "M_MMAP_THRESHOLD": (-3, 64 << 20),
@@ -116,6 +120,7 @@ class WorkerApp:
         from ..proxy.mount import ReverseProxy
 
         tune_malloc()
+        sys.setswitchinterval(SWITCH_SECONDS)
         configure_logs(self.settings.log, self.settings.log_level)
         proxy = ReverseProxy(self.settings)
         proxy.access_log = self._access_log

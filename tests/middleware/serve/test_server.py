@@ -7,6 +7,7 @@ import logging.config
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from clew.middleware.http import protocol as protocol_module
@@ -148,6 +149,25 @@ def test_malloc_is_configured_to_keep_freed_memory() -> None:
     script = "from clew.middleware.serve.server import tune_malloc; print(tune_malloc())"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str(sys.platform == "linux")
+
+
+def test_a_worker_takes_the_interpreter_back_from_threads_soon(tmp_path: Path) -> None:
+    """A thread that computes would else keep each read and write of the loop waiting for 5 ms."""
+    script = """if True:
+        import sys
+        from pathlib import Path
+        from clew.middleware.serve.server import WorkerApp
+        from clew.service.check import loader
+        WorkerApp(loader(Path("clew.toml"), {}).load().used(), False)()
+        print(sys.getswitchinterval() <= 0.001)
+    """
+    (tmp_path / "clew.toml").write_text(
+        'secret = "Snlys-nenVNsXQTi1C-iQvyQPkkbhGhifMmxDzu3Nag"\n[[sites]]\nname = "shop"\n'
+        'hosts = ["shop.example"]\nupstream = "http://127.0.0.1:1"\n'
+    )
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "True", done.stderr
 
 
 def test_as_many_files_may_be_open_as_the_user_is_allowed() -> None:
