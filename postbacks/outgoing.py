@@ -76,6 +76,9 @@ LOAD_EVENTS: Final[Mapping[str, str]] = {
     "agents.busy": "The agents of a site have no time for more conversations.",
     "agents.free": "They have time again.",
 }
+RULES_EVENTS: Final[Mapping[str, str]] = {
+    "rules.changed": "People set the rules of a site, or had those of its settings in force again.",
+}
 CALLBACK_EVENTS: Final[Mapping[str, str]] = {
     "callback.asked": "A visitor wants to be called.",
     "callback.missed": "The visitor was called, and not reached.",
@@ -96,10 +99,12 @@ TYPES: Final[Mapping[str, str]] = {
     **TALK_EVENTS,
     **PRESENCE_EVENTS,
     **LOAD_EVENTS,
+    **RULES_EVENTS,
     TEST: "`clew webhooks test` was called.",
 }
 KINDS: Final = (
     *("orders", "credits", "commissions", "postbacks", "holds", "payouts", "offers", "callbacks", "talks"),
+    "revisions",
 )
 """The kinds of rows of which there are events: see `stores/ledger/export_rows.py`."""
 
@@ -129,6 +134,7 @@ _TALK = (
 )
 _CALLBACK = ("callback", "language", "wished_at", "calls", "order_id", "partner", "made_at")
 _CALLER = ("visitor", "phone", "topic", "agent")
+_REVISION = ("revision", "by", "note", "rules", "origin")
 _PAYOUT = ("name", "partner", "period", "currency", "amount", "lines", "made_at")
 
 
@@ -174,6 +180,9 @@ def event_of(
     if kind == "payouts":
         data = {key: first[key] for key in _PAYOUT}
         return Event(name, "payout.made", str(first["made_at"]), {"site": site, **data})
+    if kind == "revisions":
+        data = {key: first[key] for key in _REVISION}
+        return Event(name, "rules.changed", str(first["at"]), {"site": site, **data})
     if kind == "offers":
         return _offer_event(site, name, first, personal)
     if kind == "talks":

@@ -24,6 +24,7 @@ from ...postbacks.outgoing import (
     PAYOUT_EVENTS,
     POSTBACK_EVENTS,
     PRESENCE_EVENTS,
+    RULES_EVENTS,
     TALK_EVENTS,
     TEST,
     TYPES,
@@ -45,6 +46,7 @@ _EVENTS: Mapping[str, type[BaseModel]] = {
     **dict.fromkeys(TALK_EVENTS, schemas.TalkEvent),
     **dict.fromkeys(PRESENCE_EVENTS, schemas.PresenceEvent),
     **dict.fromkeys(LOAD_EVENTS, schemas.LoadEvent),
+    **dict.fromkeys(RULES_EVENTS, schemas.RulesEvent),
     TEST: schemas.TestEvent,
 }
 _TEMPLATE = "#/components/schemas/{model}"

@@ -356,6 +356,17 @@ class LoadEvent(Shape):
     places: int = Field(description="How many the agents could handle.")
 
 
+class RulesEvent(Shape):
+    """`data` of rules.changed: the revision of a site's rules that is the newest from then on."""
+
+    site: str
+    revision: int
+    by: str
+    note: str
+    rules: int = Field(description="How many there are.")
+    origin: str = Field(description="people; or settings: those of the settings are in force again.")
+
+
 class CallbackEvent(Shape):
     """`data` of callback.…: a visitor who wants to be called; with `personal` also visitor, phone, topic and
     agent."""

@@ -25,6 +25,7 @@ from .schema import (
     orders,
     payouts,
     postbacks,
+    rule_revisions,
 )
 
 _C = endpoints.c
@@ -38,6 +39,7 @@ _TABLES: Final[Mapping[str, Table]] = {
     "offers": offers,
     "callbacks": callbacks,
     "talks": desk_log,
+    "revisions": rule_revisions,
 }
 # Behind every row of a change, whichever rows it wrote.
 _LAST: Final[Mapping[str, str]] = {
@@ -45,10 +47,13 @@ _LAST: Final[Mapping[str, str]] = {
 }
 
 
+_NUMBERED: Final = (desk_log, rule_revisions)
+"""Tables whose rows are never changed, and numbered as they become visible."""
+
+
 def _number(table: Table) -> Any:
-    """What numbers the changes of a table. The lines of the log are never changed, and numbered as they
-    become visible."""
-    return table.c.id if table is desk_log else table.c.written
+    """What numbers the changes of a table."""
+    return table.c.id if table in _NUMBERED else table.c.written
 
 
 def number_of(cursor: str | None) -> int:
@@ -91,7 +96,7 @@ class Endpoints:
             for kind, table in _TABLES.items():
                 written = _number(table)
                 query = select(func.max(written))
-                if table is not desk_log:
+                if table not in _NUMBERED:
                     query = query.where(written < settled())
                 last = await connection.scalar(query)
                 found[kind] = f"{kind}-{int(last or 0)}-{_LAST[kind]}"

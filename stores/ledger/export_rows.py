@@ -25,6 +25,7 @@ from .schema import (
     orders,
     payouts,
     postbacks,
+    rule_revisions,
     shares,
 )
 from .schema import commission_entries as entries
@@ -468,6 +469,29 @@ async def _exposure_lines(_connection: Connection, rows: Sequence[Row[Any]]) -> 
     ]
 
 
+def _revisions(place: Place) -> Select[Any]:
+    own = rule_revisions.c
+    row = (own.id.label("place"), own.id.label("number"), own.at.label("at_time"))
+    told = (own.site, own.number.label("revision"), own.by, own.note, own.count.label("rules"))
+    settings = own.text.is_(None).label("settings")
+    # Written one after the other: see `rule_revisions.py`.
+    return select(*told, settings, *row).where(own.id > place[0]).order_by(own.id)
+
+
+async def _revision_lines(_connection: Connection, rows: Sequence[Row[Any]]) -> Lines:
+    plain = ("site", "revision", "by", "note", "rules")
+    return [
+        [
+            {
+                **{name: getattr(row, name) for name in plain},
+                "origin": "settings" if row.settings else "people",
+                "at": timestamp(row.at_time),
+            }
+        ]
+        for row in rows
+    ]
+
+
 _CREDITS = _decisions(decisions.c.order_version, decisions.c.policy, decisions.c.reason)
 _TOUCHES = _decisions(decisions.c.inputs, _O.visitor)
 KINDS: Final[Mapping[str, Kind]] = {
@@ -483,4 +507,5 @@ KINDS: Final[Mapping[str, Kind]] = {
     "exposures": Kind(_exposures, _exposure_lines, exposures.c.site, exposures.c.changed_at),
     "conversations": Kind(_messages, _message_lines, conversations.c.site, messages.c.at, id=messages.c.id),
     "talks": Kind(_talks, _talk_lines, desk_log.c.site, desk_log.c.at, everywhere=True),
+    "revisions": Kind(_revisions, _revision_lines, rule_revisions.c.site, rule_revisions.c.at),
 }

@@ -66,6 +66,7 @@ COLUMNS: Final[Mapping[str, Sequence[str]]] = {
         *("rule", "first_answer", "length", "messages", "rating", "orders"),
         *("internal", "at", "sensible"),
     ),
+    "revisions": ("site", "revision", "at", "by", "note", "rules", "origin"),
 }
 """The columns of each kind of row, in their order."""
 
@@ -91,6 +92,8 @@ NUMBERS: Final = frozenset(
         "length",
         "messages",
         "orders",
+        "revision",
+        "rules",
     }
 )
 """The columns that are whole numbers; all others are text. Any may be None."""

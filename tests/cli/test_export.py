@@ -40,6 +40,9 @@ async def shop(tmp_path: Path) -> AsyncIterator[Filled]:
     await filled.service.ledger.exposures.write(
         [Exposure("shop", "sizes", "1", "v1", "question", {"eligible": filled.now})]
     )
+    at = filled.service.sites.settings_of("shop")
+    assert at is not None
+    await filled.service.rule_editing.set(at, "", "eva", "", filled.now, 0)
     yield filled
     await filled.service.close()
 

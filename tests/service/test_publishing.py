@@ -159,6 +159,40 @@ async def test_what_agents_do_with_conversations_is_told_without_what_they_wrote
         assert "a visitor" not in json.dumps(crm.events)
 
 
+async def test_rules_that_people_set_are_told_and_exported(
+    tmp_path: Path, ledger_address: str, crm: Told
+) -> None:
+    """seed B20"""
+    async with opened(tmp_path, crm, ledger_address, events=["rules.changed"]) as shop:
+        ledger, at = shop.service.ledger, shop.service.sites.settings_of("shop")
+        assert at is not None
+        editing = shop.service.rule_editing
+        written = '[[rules]]\nname = "sizes"\naction = "hide"\n'
+        await editing.set(at, written, "eva", "the sale", shop.now, 0)
+        # The same again is no change.
+        await editing.set(at, written, "eva", "once more", shop.now, 1)
+        await editing.settings_again(at, "bo", "", shop.now, 1)
+        async with telling(shop, 2):
+            await until_true(lambda: len(crm.events) == 2)
+        assert [one["type"] for one in crm.events] == ["rules.changed"] * 2
+        first, second = (one["data"] for one in crm.events)
+        assert first == {
+            "site": "shop",
+            "revision": 1,
+            "by": "eva",
+            "note": "the sale",
+            "rules": 1,
+            "origin": "people",
+        }
+        assert (second["revision"], second["by"], second["origin"]) == (2, "bo", "settings")
+        page = await ledger.exports.page("revisions", Wanted("shop"), None, 1)
+        assert (page.more, [row["revision"] for row in page.rows]) == (True, [1])
+        rest = await ledger.exports.page("revisions", Wanted("shop"), page.cursor, 10)
+        assert [(row["revision"], row["by"], row["origin"]) for row in rest.rows] == [(2, "bo", "settings")]
+        elsewhere = await ledger.exports.page("revisions", Wanted("other"), None, 10)
+        assert elsewhere.rows == ()
+
+
 async def test_a_note_is_told_where_personal_data_are_wanted_and_marked_in_exports(
     tmp_path: Path, crm: Told
 ) -> None:
