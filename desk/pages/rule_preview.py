@@ -13,18 +13,17 @@ from starlette.routing import BaseRoute, Route
 from ...referral.masking import Masking
 from ...rules.evaluation import BranchExplained, Explained
 from ...rules.ruleset import Explanation
-from ...service.answers import localised
 from ...service.facts import PageNow
 from ...service.rule_checks import checked_rules
 from ...service.rule_words import BRANCHES, outcome, shown_fact
 from ...service.shop_pages import NoShopPageError, shop_origin, shop_page
 from ...service.site import SiteRuntime
 from ...settings.load import Problem, SettingsErrors
-from ...settings.model import LANGUAGES, Rule
+from ...settings.model import LANGUAGES
 from ...stores.ledger.rule_revisions import NOTE_LENGTH, Stored
-from ...templates import text
 from .auth import AgentContext, signed_in
 from .owner import owner_page
+from .rule_look import allow_style, colours_of, looks_of, schemes_of
 from .rule_requests import form_of, number_of, site_of
 
 ID_LENGTH: Final = 26
@@ -56,16 +55,6 @@ def lines_of(lines: Sequence[Explained], masking: Masking, depth: int = 0) -> li
         known = [shown_fact(k, v, masking) for k, v in line.facts.items() if k not in line.missing]
         found.append(LineShown(depth, line.holds, line.line, known, [*line.missing], line.error or ""))
     return found
-
-
-def looks_of(rule: Rule, language: str) -> list[tuple[str, str, str]]:
-    """The texts of an invite as they are written: what each is called, its language, and the text."""
-    own = text(language, "invite")
-    if rule.variants:
-        return [(one.name, language, localised(one.text, language) or own) for one in rule.variants]
-    if isinstance(rule.text, dict):
-        return [(code, code, written) for code, written in rule.text.items()]
-    return [("", language, rule.text or own)]
 
 
 @signed_in
@@ -110,7 +99,9 @@ async def _preview(
         except (NoShopPageError, LookupError) as error:
             problem, status = f"{error}.", 422
     rule = found.decision.rule if found is not None else None
-    return await owner_page(
+    settings = context.at.site.settings
+    style = colours_of(settings.widget)
+    page = await owner_page(
         request,
         context,
         "rule_preview.html",
@@ -129,12 +120,16 @@ async def _preview(
         found=found,
         rule=rule,
         action=runtime.answers.action(rule) if runtime is not None else "",
-        looks=looks_of(rule, language) if rule is not None and rule.invites else [],
+        looks=looks_of(settings, rule, language) if rule is not None and rule.invites else [],
+        schemes=schemes_of(settings.widget),
+        style=style,
         explained=[]
         if found is None or runtime is None
         else [(one, outcome(one), lines_of(one.lines, runtime.masking)) for one in found.rules[:MOST_RULES]],
         left_out=0 if found is None else max(0, len(found.rules) - MOST_RULES),
     )
+    allow_style(page, style)
+    return page
 
 
 async def _explained(

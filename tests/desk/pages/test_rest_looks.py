@@ -80,3 +80,34 @@ async def test_axe_finds_nothing_on_problems_postbacks_and_access(
         await expect(tab.locator("[value*='partner/enter?key=']")).to_be_visible()
         assert await looked_at(tab, "access, with a link") == {}
     await tab.close()
+
+
+async def test_rules_are_previewed_in_the_sites_colours_and_axe_finds_nothing_on_their_pages(
+    tmp_path: Path, chromium: Browser
+) -> None:
+    rules = [{"name": "sizes", "action": "invite", "when": [], "text": "Which size?"}]
+    built = DeskServer(tmp_path, more={"rules": rules, "widget": {"color": "#ffd400"}})
+    await built.service.open()
+    await built.agents.add("bo", PASSWORD, site=None, now=built.service.clock.now())
+    tab = await chromium.new_page()
+    async with built.served() as address:
+        await tab.goto(f"{address}desk/")
+        await tab.get_by_label("Name").fill("bo")
+        await tab.get_by_label("Password").fill(PASSWORD)
+        await tab.get_by_role("button", name="Log in").click()
+        await expect(tab.locator("#main")).to_be_visible()
+        await tab.goto(f"{address}desk/rules/preview")
+        await tab.get_by_label("A page of the shop").fill("/")
+        await tab.get_by_role("button", name="Show").click()
+        # The page's own policy lets the colours in, and the bubbles are light and dark on a page of any kind.
+        for scheme, surface in (("light", "rgb(255, 255, 255)"), ("dark", "rgb(30, 35, 40)")):
+            bubble = tab.locator(f".bubble.{scheme}")
+            await expect(bubble).to_contain_text("Which size?")
+            await expect(bubble).to_have_css("background-color", surface)
+            await expect(bubble.locator(".send")).to_have_css("background-color", "rgb(255, 212, 0)")
+        assert await looked_at(tab, "preview") == {}
+        for page in ("rules/review", "rules/rule?name=sizes"):
+            await tab.goto(f"{address}desk/{page}")
+            assert await looked_at(tab, page) == {}
+    await tab.close()
+    await built.service.close()

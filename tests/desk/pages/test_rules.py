@@ -1,5 +1,7 @@
 """The pages of the rules: leads change them, nobody loses what was typed, and the trail has it all."""
 
+import base64
+import hashlib
 import html
 import re
 import threading
@@ -311,6 +313,45 @@ async def test_a_draft_is_tried_on_a_page_before_it_is_set(
     # Nothing was set, and nothing is in the trail.
     assert in_force(desk)[0] == 0
     assert "rules." not in (await (await desk.agent("olga")).get("desk/audit.ndjson")).text
+
+
+@pytest.mark.parametrize(
+    ("color", "ink", "scheme", "shown"),
+    [
+        ("#1b5e9e", "#ffffff", "page", ["light", "dark"]),
+        ("#ffd400", "#000000", "light", ["light"]),
+        ("#777777", "#000000", "dark", ["dark"]),
+    ],
+)
+async def test_a_preview_shows_the_invite_as_visitors_see_it(
+    tmp_path: Path, color: str, ink: str, scheme: str, shown: list[str]
+) -> None:
+    more = {
+        "widget": {"color": color, "scheme": scheme},
+        "personas": {"anna": {"name": "Anna"}},
+        "phone": {"number": "+4930123456"},
+    }
+    async with desk_server(tmp_path, more=more) as desk:
+        lead = await desk.agent("eva", role="lead")
+        draft = '[[rules]]\nname = "a"\ntext = "Which <size>?"\npersona = "anna"\n'
+        answer = await post(lead, "/preview", 0, url="/", text=f'{draft}action = "invite"\n')
+        assert re.findall(r'class="bubble (\w+)"', answer.text) == shown
+        assert answer.text.count('dir="auto">Which &lt;size&gt;?</p>') == len(shown)
+        assert ">Anna</p>" in answer.text
+        assert ">Your question</span>" in answer.text
+        (style,) = re.findall(r"<style>(.*?)</style>", answer.text)
+        assert style == f".bubble {{ --fill: {color}; --on-fill: {ink}; }}"
+        # Browsers take the style sheet by its hash, and no other one.
+        digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+        policy = answer.headers["content-security-policy"]
+        assert f"style-src 'sha256-{digest}' " in policy
+        assert "unsafe-inline" not in policy
+        for kind, words in (
+            ('action = "invite"\nquestion = false', ">Start chat</span>"),
+            ('action = "number"', ">+49 30 123456</span>"),
+        ):
+            answer = await post(lead, "/preview", 0, url="/", text=f"{draft}{kind}\n")
+            assert words in answer.text, kind
 
 
 async def test_a_draft_is_tried_for_a_visitor_who_is_there(
