@@ -93,7 +93,8 @@ def _shown(value: Value) -> Cell:
         case None:
             return None
         case Share(count):
-            return f"{percent(count.rate)} of {count.n:,}" if count.n else None
+            # Of nothing there is no rate.
+            return f"{percent(count.rate)} of {count.n:,}" if count.n else "0 of 0"
         case Part(number, points):
             return None if number is None else f"{100 * number:+.1f} points" if points else percent(number)
         case Seconds(number):
@@ -102,7 +103,7 @@ def _shown(value: Value) -> Cell:
             return money(found)
         case Interval(low=low, high=high):
             # From 0 to 100 % is what nothing tells.
-            return f"{percent(low)} to {percent(high)}" if low > 0 or high < 1 else None
+            return f"{percent(low)} to {percent(high)}" if low > 0 or high < 1 else "anything"
         case float():
             return f"{value:.1f}"
     return value

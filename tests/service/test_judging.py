@@ -6,12 +6,14 @@ from decimal import Decimal
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import pytest
 import pytest_asyncio
 from clew.rules.verdicts.counts import Count
 from clew.rules.verdicts.looks import whole_weeks
 from clew.service.judging import rule_looks, text_looks, week_end
 from clew.stores.ledger.rule_looks import Unit
 from rule_histories import DAY, RULE, WINDOW, History, Person, Sale
+from structlog.testing import capture_logs
 
 
 @pytest_asyncio.fixture
@@ -163,6 +165,51 @@ async def test_texts_and_the_hold_out_are_judged_at_their_looks(shop: History) -
     (test,) = report.texts
     assert {row.text: row.verdict.word for row in test.rows} == {"ask": "good", "help": "bad"}
     assert (report.lift.planned, report.lift.word) == (plan.counts["planned"][1], "too early")
+
+
+@pytest.mark.parametrize(
+    ("of_invited", "of_held_out", "looks", "word"),
+    [(5, 5, 4, "no clear difference"), (7, 3, 1, "good"), (3, 7, 1, "bad")],
+)
+async def test_the_hold_out_is_judged_up_to_its_last_look_and_that_is_told(
+    tmp_path: Path, of_invited: int, of_held_out: int, looks: int, word: str
+) -> None:
+    """Half of the visitors are held out, and so many of ten order: what was planned is counted whole, once
+    the orders are ripe and the week is over, and an event says what came of it."""
+    shop = History(tmp_path, invites={"holdout": 50})
+    await shop.service.open()
+    try:
+        began, people = shop.now, []
+        for n in range(1100):
+            arm, often = ("invited", of_invited) if n % 2 else ("holdout", of_held_out)
+            one = shop.person("", arm, began + n)
+            if n // 2 * 7 % 10 < often:
+                one.sales.append(Sale(began + n + 60, Decimal("20.00")))
+            people.append(one)
+        await shop.write(people)
+        shop.now = began + 6 * DAY
+        await shop.service.judge.judge(shop.site)
+        assert await shop.service.ledger.rule_looks.of("shop") == []
+        shop.now = began + 15 * DAY
+        with capture_logs() as logs:
+            await shop.service.judge.judge(shop.site)
+            await shop.service.judge.judge(shop.site)
+        taken = await shop.service.ledger.rule_looks.of("shop")
+        plan, *taken = sorted((look for look in taken if look.kind == "lift"), key=lambda look: look.look)
+        planned = plan.counts["planned"][1]
+        assert [look.look for look in taken] == [*range(1, looks + 1)]
+        assert sum(count[1] for count in taken[-1].counts.values()) >= planned * looks / 4
+        report = await shop.service.rule_reports.build(shop.site, 4)
+        assert (report.lift.word, report.lift.broken, report.lift.planned) == (word, False, planned)
+        assert report.lift.verdict is not None
+        # Always with what it rests on: all who were eligible, ordered or not.
+        assert (report.lift.verdict.invited.n, report.lift.verdict.held_out.n) == (550, 550)
+        assert report.lift.verdict.held_out.successes == 55 * of_held_out
+        assert "of 550 ordered with invites" in report.lift.verdict.sentence
+        told = [line["key"] for line in logs if line["event"] == "rule_judged"]
+        assert told == ([] if looks == 4 else [f"holdout {word}"])
+    finally:
+        await shop.service.close()
 
 
 async def test_one_network_cannot_make_a_rule_look_bad(tmp_path: Path, ledger_address: str) -> None:

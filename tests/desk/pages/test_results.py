@@ -3,11 +3,13 @@
 import asyncio
 import csv
 import io
+import re
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 from clew.stores.ledger.exposures import Exposure, Situation
 from desks import DeskServer, desk_server
@@ -130,12 +132,46 @@ async def test_a_quiet_week_costs_what_was_paid_and_tells_no_rate_of_nothing(des
         assert not [rate for rate in ("50.0 %", "16.7 %", "0.0 % to 100.0 %") if rate in page]
         (verdict,) = await sheet_of(client, "verdicts")
         assert (verdict["reached_of"], verdict["estimate"]) == ("0", "")
+        # The word comes with what it rests on, and with what that tells.
+        row = [*re.findall(r"<t[hd][^>]*>([^<]*)</t[hd]>", page.partition('id="verdicts"')[2])]
+        at = row.index("too early")
+        assert row[at - 1 : at + 4] == ["sizes", "too early", "0 of 0", "anything", "–"]
 
 
 def _today(desk: DeskServer) -> str:
     from datetime import UTC, datetime
 
     return datetime.fromtimestamp(desk.service.clock.now(), UTC).date().isoformat()
+
+
+async def put_in_arms(desk: DeskServer, rule: str, arms: dict[str, int]) -> None:
+    """Visitors of an experiment, or of the hold-out, whose time to order is over."""
+    invites, at = desk.service.sites["shop"].invites, desk.service.clock.now() - 9 * 86400
+    experiment = invites.experiment(rule) if rule else invites.holdout
+    assert experiment is not None
+    times = dict.fromkeys(("eligible", "assigned", "rendered", "seen"), at)
+    rows = [
+        Exposure("shop", rule, experiment.version, f"{arm}{number:04}".ljust(26, "0"), arm, times)
+        for arm, count in arms.items()
+        for number in range(count)
+    ]
+    await desk.service.ledger.exposures.write(rows)
+
+
+@pytest.mark.parametrize("fair", [True, False])
+async def test_where_the_lot_is_broken_it_is_said_in_place_of_a_verdict(desk: DeskServer, fair: bool) -> None:
+    """statistics 5.7: groups that chance makes once in a thousand times, of those who were assigned."""
+    await put_in_arms(desk, "", {"invited": 380, "holdout": 20} if fair else {"invited": 340, "holdout": 60})
+    await put_in_arms(desk, "sizes", {"ask": 100, "help": 95} if fair else {"ask": 130, "help": 65})
+    async with aclosing(await desk.agent("cy", role="lead")) as client:
+        texts = await sheet_of(client, "texts")
+        page = (await client.get("desk/results?weeks=4")).text
+    assert [row["verdict"] for row in texts] == ["too early" if fair else "the lot is broken"] * 2
+    assert ("The lot is broken: the visitors of the two groups" in page) is not fair
+    lift = page.partition('id="lift"')[2].partition("<h2")[0]
+    assert ("<b>too early</b>" in lift) is fair
+    # Also then, what was counted is there.
+    assert [row["chatted_of"] for row in texts] == (["100", "95"] if fair else ["130", "65"])
 
 
 async def test_it_is_told_that_much_came_from_one_network(desk: DeskServer) -> None:
