@@ -56,7 +56,7 @@ async def test_orders_are_recorded_and_reported_once_while_everything_is_killed(
     assert set(report.failures) == set(stores.kinds)
     assert {order.form for order in report.orders} == {"page", "api", "webhook"}
     assert report.tally.sightings > orders
-    assert len(report.books.moods) > 3, "the partners only answered well"
+    assert len(report.books.moods) > 2, "the partners only answered well"
 
 
 def test_a_seed_is_one_plan() -> None:

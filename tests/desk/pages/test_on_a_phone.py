@@ -27,6 +27,7 @@ _OTHER = (
     "/enter",
     "/code",
     "/chat-order",
+    "/rule",
 )
 PAGES = [
     path
@@ -60,7 +61,8 @@ async def test_no_page_of_the_desk_scrolls_sideways_on_a_phone(desk: DeskServer,
         await tab.get_by_label("Password").fill(PASSWORD)
         await tab.get_by_role("button", name="Log in").click()
         await expect(tab.locator("#main")).to_be_visible()
-        for path in (*PAGES, f"conversations/{talk}", f"conversations/{talk}/offers", "orders/1"):
+        rule = "rules/rule?name=after-wait"
+        for path in (*PAGES, rule, f"conversations/{talk}", f"conversations/{talk}/offers", "orders/1"):
             answer = await tab.goto(f"{address}desk/{path}")
             assert answer is not None
             assert answer.status == 200, path
